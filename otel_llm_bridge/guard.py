@@ -1,0 +1,69 @@
+"""The one boundary at which a fault of ours stops: telemetry must never break or change a call."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+logger: Final = logging.getLogger("otel_llm_bridge")
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_seen: set[tuple[str, type[BaseException]]] = set()
+_lock = threading.Lock()
+_strict = False
+
+
+def set_strict(strict: bool) -> None:
+    """In tests the boundary re-raises, so that no fault of ours hides behind it."""
+    global _strict
+    _strict = strict
+
+
+def report(where: str, error: BaseException) -> None:
+    """Log ``error`` once for each place and kind. Its text is left out: it may hold a prompt or a key.
+
+    The traceback is logged at DEBUG, where a developer looks for it and nobody ships it.
+    """
+    key = (where, type(error))
+    with _lock:
+        if key in _seen:
+            return
+        _seen.add(key)
+    logger.warning(
+        "otel_llm_bridge: internal fault in %s (%s); the call itself is not affected. "
+        "Set the logger 'otel_llm_bridge' to DEBUG for the traceback.",
+        where,
+        type(error).__name__,
+    )
+    logger.debug("internal fault in %s", where, exc_info=error)
+
+
+@contextmanager
+def guarded(where: str) -> Iterator[None]:
+    """Let no ``Exception`` out of the block: report it once a kind and go on."""
+    try:
+        yield
+    except Exception as error:
+        if _strict:
+            raise
+        report(where, error)
+
+
+def never_raises(function: _F) -> _F:
+    """Decorate ``function`` so that a fault in it is reported and ``None`` comes back."""
+
+    @functools.wraps(function)
+    def guarded_function(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            if _strict:
+                raise
+            report(function.__qualname__, error)
+            return None
+
+    return guarded_function  # type: ignore[return-value]

@@ -1,0 +1,1 @@
+"""Attribute, event and metric names. Data only: nothing here imports anything of ours."""

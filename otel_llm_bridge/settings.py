@@ -1,0 +1,181 @@
+"""Every option of the bridge: one table, one reader of the environment, one validation.
+
+A blank value is an unset value. A bad value is a warning that names the accepted ones, and the default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from .guard import logger
+
+_TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
+
+
+class InvalidSetting(ValueError):
+    """A value that a setting does not accept; the message says which ones it does."""
+
+
+def flag(text: str) -> bool:
+    """``true``/``false`` in the usual spellings."""
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise InvalidSetting("accepted: true, false")
+
+
+def one_of(*values: str, fold: Callable[[str], str] = str.lower) -> Callable[[str], str]:
+    """One of ``values``, in any case."""
+
+    def parse(text: str) -> str:
+        folded = fold(text)
+        if folded not in values:
+            raise InvalidSetting(f"accepted: {', '.join(values)}")
+        return folded
+
+    return parse
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """A finite number within the bounds, both included."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value <= most:
+            raise InvalidSetting(f"accepted: a number from {least:g} to {most:g}")
+        return value
+
+    return parse
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """A whole number within the bounds, both included."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise InvalidSetting(f"accepted: a whole number from {least} to {most}")
+        return value
+
+    return parse
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Words separated by commas; blanks around them are dropped."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One row of the table."""
+
+    name: str
+    variable: str
+    parse: Callable[[str], Any]
+    default: Any
+    meaning: str
+    unit: str = ""
+
+
+_P: Final = "OTEL_LLM_BRIDGE_"
+_MB: Final = 1024 * 1024
+
+TABLE: Final = (
+    Setting("disabled", _P + "DISABLED", flag, False, "Kill switch: `instrument()` does nothing."),
+    Setting("strict", _P + "STRICT", flag, False, "For tests: a fault of the bridge is raised instead of logged once."),
+    Setting(
+        "capture_content", "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
+        one_of("NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT", fold=str.upper), "NO_CONTENT",
+        "Whether prompts, completions and tool arguments are recorded, and where.",
+    ),
+    Setting("chunk_events", _P + "CHUNK_EVENTS", flag, False, "One span event for each chunk of a stream, not only the first and the last."),
+    Setting("exit_timeout", _P + "EXIT_TIMEOUT", number(0, 3600), 5.0, "What the end of the process may take in all: LiteLLM's worker, callbacks, flush and shutdown.", "s"),
+    Setting("handle_signals", _P + "HANDLE_SIGNALS", flag, True, "Deliver on SIGTERM too, then do what was there before."),
+    Setting("queue_size", _P + "QUEUE_SIZE", whole(1, 10_000_000), 65_536, "Ended spans that may wait for the exporter.", "spans"),
+    Setting("queue_policy", _P + "QUEUE_POLICY", one_of("drop", "block", "spool"), "drop", "What happens to a span that ends while the queue is full: dropped and counted, the caller waits, or written to the spool."),
+    Setting("queue_block_timeout", _P + "QUEUE_BLOCK_TIMEOUT", number(0, 60), 0.1, "With the policy `block`: how long one call may wait for a place.", "s"),
+    Setting("max_attribute_bytes", _P + "MAX_ATTRIBUTE_BYTES", whole(256, 64 * _MB), 256 * 1024, "A longer attribute value is shortened; JSON stays valid JSON.", "bytes"),
+    Setting("max_request_bytes", _P + "MAX_REQUEST_BYTES", whole(64 * 1024, 64 * _MB), 3_670_016, "A batch whose OTLP request would be larger is sent as several.", "bytes"),
+    Setting("spool_dir", _P + "SPOOL_DIR", str, None, "Folder of the durable spool. Unset: no spool."),
+    Setting("spool_max_bytes", _P + "SPOOL_MAX_BYTES", whole(_MB, 1024 * 1024 * _MB), 512 * _MB, "Size of the spool; beyond it the oldest spans are evicted and counted.", "bytes"),
+    Setting("spool_max_age", _P + "SPOOL_MAX_AGE", number(1, 365 * 86400), 7 * 86400.0, "Spans that have waited longer are evicted and counted.", "s"),
+    Setting("spool_fsync", _P + "SPOOL_FSYNC", one_of("never", "batch", "always"), "never", "When the spool is synced to disk: `never` survives a killed process, `batch` and `always` a power cut too."),
+    Setting("callbacks_max", _P + "CALLBACKS_MAX", whole(1, 1_000_000), 1000, "Callbacks that may be registered; one more is refused with its name."),
+    Setting("callbacks_queue_size", _P + "CALLBACKS_QUEUE_SIZE", whole(1, 10_000_000), 100_000, "Runs of background callbacks that may wait."),
+    Setting("callbacks_timeout", _P + "CALLBACKS_TIMEOUT", number(0.001, 86400), 60.0, "What one run of a callback may take, unless it was registered with another limit.", "s"),
+    Setting("callbacks_rescue", _P + "CALLBACKS_RESCUE", flag, True, "Complete the callbacks that were registered with LiteLLM itself, too: at the end of a loop, of a child and of the process."),
+    Setting("callback_spans", _P + "CALLBACK_SPANS", flag, False, "One `litellm.callback {name}` span for each run of a callback."),
+    Setting("metrics", _P + "METRICS", one_of("released", "latest", "both", "none"), "released", "Which generation of metric names: that of the released Python packages, that of the newest conventions, both, or no metrics."),
+    Setting("vocabulary", _P + "VOCABULARY", one_of("gen_ai", "openinference", "both"), "gen_ai", "Attribute names on the spans."),
+    Setting("neighbours", _P + "NEIGHBOURS", one_of("suppress", "nest", "defer"), "suppress", "Other LLM instrumentations around the same call: silence them, let them nest, or leave the span to them."),
+    Setting("metadata_keys", _P + "METADATA_KEYS", words, (), "Keys of LiteLLM's `metadata` that are recorded, as `litellm.metadata.{key}`."),
+    Setting("traceparent_hosts", _P + "TRACEPARENT_HOSTS", words, (), "Hosts that are sent a `traceparent` header; `*` is every host."),
+)  # fmt: skip
+
+_BY_NAME: Final = {row.name: row for row in TABLE}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The options, resolved once when `instrument()` is called. Fields are the names of `TABLE`.
+
+    Read an option as an attribute: ``settings.exit_timeout``.
+    """
+
+    values: Mapping[str, Any]
+    #: Where each value came from: ``default``, ``environment`` or ``argument``.
+    origins: Mapping[str, str]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.values[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    @classmethod
+    def resolve(cls, environ: Mapping[str, str] | None = None, **arguments: Any) -> Settings:
+        """Arguments first, then the environment, then the defaults.
+
+        Args:
+            environ: the environment to read; that of the process unless given.
+            **arguments: options by the names of `TABLE`; ``None`` is unset.
+
+        Raises:
+            InvalidSetting: an argument has a name or a value that is not accepted. The environment
+                never raises: a bad value there is a warning, and the default holds.
+        """
+        unknown = sorted(set(arguments) - set(_BY_NAME))
+        if unknown:
+            raise InvalidSetting(f"unknown option {', '.join(unknown)}; known: {', '.join(_BY_NAME)}")
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        origins: dict[str, str] = {}
+        for row in TABLE:
+            values[row.name], origins[row.name] = _resolve_one(row, environ, arguments.get(row.name))
+        return cls(values, origins)
+
+
+def _resolve_one(row: Setting, environ: Mapping[str, str], argument: Any) -> tuple[Any, str]:
+    if argument is not None:
+        text = ",".join(argument) if isinstance(argument, (list, tuple, set, frozenset)) else str(argument)
+        try:
+            return row.parse(text.strip()), "argument"
+        except InvalidSetting as error:
+            raise InvalidSetting(f"{row.name}={argument!r}: {error}") from None
+    text = environ.get(row.variable, "").strip()
+    if text:
+        try:
+            return row.parse(text), "environment"
+        except InvalidSetting as error:
+            logger.warning("%s=%s is ignored, %r holds; %s", row.variable, text, row.default, error)
+    return row.default, "default"
