@@ -1,0 +1,1 @@
+"""What the demo and the tests share: a fake provider on loopback, and a program that calls it through LiteLLM."""
