@@ -151,7 +151,7 @@ def _output(call: Call) -> list[dict[str, Any]]:
     if reply.tool:
         items.append({"type": "function_call", "id": f"fc_{call.id}", "call_id": reply.tool.id, "name": reply.tool.name, "arguments": reply.tool.arguments})
     else:
-        items.append({"type": "message", "id": f"msg_{call.id}", "role": "assistant", "content": [{"type": "output_text", "text": reply.text, "annotations": []}]})
+        items.append({"type": "message", "id": f"msg_{call.id}", "role": "assistant", "content": [{"type": "output_text", "text": reply.text, "annotations": [], "logprobs": []}]})
     return items  # fmt: skip
 
 

@@ -20,6 +20,8 @@ _ANSWERS: Final = (
     "A trace is a tree of spans that share one trace id.",
     "Loopback traffic never leaves the machine that it starts on.",
     "Seven times eight makes fifty-six, as it always has.",
+    "The weather is fine, with eighteen degrees in the shade.",
+    "Yes, there is somebody; what answers is a fake provider.",
 )
 _FILLER: Final = "one two three four five six seven eight nine ten".split()
 _REASONING: Final = "First I read the question, then I recall the fact, then I answer it."
@@ -118,7 +120,13 @@ def _answer(prompt: str, behaviour: Behaviour, index: int) -> str:
         return f"You said: {prompt}"
     if behaviour.words is not None:
         return " ".join(_FILLER[number % len(_FILLER)] for number in range(behaviour.words))
-    return _ANSWERS[(zlib.crc32(prompt.encode()) + index) % len(_ANSWERS)]
+    asked = _words(prompt)
+    best = max(range(len(_ANSWERS)), key=lambda number: len(asked & _words(_ANSWERS[number])))
+    return _ANSWERS[(best + index) % len(_ANSWERS)]
+
+
+def _words(text: str) -> set[str]:
+    return {word for word in re.findall(r"\w+", text.lower()) if len(word) > 3}
 
 
 def _tool_call(body: Mapping[str, Any], behaviour: Behaviour, prompt: str) -> ToolCall | None:
