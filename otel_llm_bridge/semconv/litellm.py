@@ -34,6 +34,10 @@ END_USER: Final = "litellm.end_user"
 TAGS: Final = "litellm.tags"
 SPAN_OUTCOME: Final = "litellm.outcome"
 
+# What an exporter limit cut off: names, and how many bytes each value had; parallel lists.
+TRUNCATED_ATTRIBUTES: Final = "litellm.truncated.attributes"
+TRUNCATED_BYTES: Final = "litellm.truncated.bytes"
+
 # One logical call (Router span).
 ROUTER_STRATEGY: Final = "litellm.router.strategy"
 ROUTER_ATTEMPTS: Final = "litellm.router.attempts"
@@ -52,6 +56,7 @@ OUTCOME_CANCELLED: Final = "cancelled"
 OUTCOME_ABANDONED: Final = "abandoned"
 OUTCOME_ERROR: Final = "error"
 OUTCOME_PROCESS_EXIT: Final = "process_exit"
+OUTCOME_INTERRUPTED: Final = "interrupted"
 USAGE_FROM_PROVIDER: Final = "provider"
 USAGE_ESTIMATED: Final = "litellm_estimate"
 

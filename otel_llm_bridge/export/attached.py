@@ -1,0 +1,120 @@
+"""A TracerProvider that belongs to the user: watched and flushed, never replaced or shut down."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from ..guard import guarded, logger
+from . import lifetime
+from .ledger import FlushReport, Ledger, Reason, State
+
+
+class Attached:
+    """The figures of one provider of the user's.
+
+    What was exported is what the first exporter behind it confirmed. Where no exporter can be found (a
+    processor of another make), spans stay *pending*: a flush that merely returned is no proof.
+    """
+
+    def __init__(self, provider: Any) -> None:
+        self.provider = provider
+        self.ledger = Ledger()
+        lifetime.after_fork_in_child(self.ledger.reset)
+        self._exporter: _Observed | None = None
+        add = getattr(provider, "add_span_processor", None)
+        if add is not None:
+            with guarded("attach"):
+                add(_Counting(self.ledger))
+        self.look()
+
+    def look(self) -> None:
+        """Find the exporter; the user may add one after us."""
+        if self._exporter is None:
+            with guarded("attach"):
+                self._exporter = _observe(self.provider, self.ledger)
+
+    def flush(self, timeout: float) -> FlushReport:
+        """The provider's own ``force_flush``, in a helper thread and for at most ``timeout`` seconds."""
+        started = time.monotonic()
+        self.look()
+        force_flush = getattr(self.provider, "force_flush", None)
+        over = force_flush is not None and lifetime.bounded(lambda: _force(force_flush, timeout), timeout)
+        if over and self._exporter is not None and self._exporter.queue_is_empty():
+            # What ended, is not on its way and never reached the exporter was thrown away on the way there.
+            self.ledger.move(State.PENDING, State.DROPPED, self.ledger.count(State.PENDING), Reason.USER_PIPELINE)
+        return self.ledger.report(time.monotonic() - started)
+
+
+def attach(provider: Any) -> Attached:
+    """Watch ``provider``; one without SDK methods is left alone and counts nothing."""
+    return Attached(provider)
+
+
+def _force(force_flush: Any, timeout: float) -> None:
+    try:
+        force_flush(int(timeout * 1000))
+    except TypeError:
+        force_flush()
+    except Exception as error:  # noqa: BLE001 - the user's pipeline, not ours
+        logger.debug("force_flush of the user's provider", exc_info=error)
+
+
+class _Counting(SpanProcessor):
+    """Counts ends; it comes last, so others may have exported the span already."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def on_end(self, span: ReadableSpan) -> None:
+        context = span.context
+        if context is not None and context.trace_flags & 1:
+            self._ledger.end(State.PENDING)
+
+
+class _Observed(SpanExporter):
+    """The user's exporter, with its answers counted."""
+
+    def __init__(self, exporter: Any, ledger: Ledger, processor: Any) -> None:
+        self._exporter, self._ledger, self._processor = exporter, ledger, processor
+
+    def export(self, spans: Any) -> SpanExportResult:
+        confirmed = False
+        try:
+            result: SpanExportResult = self._exporter.export(spans)
+            confirmed = result is SpanExportResult.SUCCESS
+        finally:
+            self._ledger.move(State.PENDING, State.EXPORTED if confirmed else State.FAILED, len(spans))
+        return result
+
+    def queue_is_empty(self) -> bool:
+        """Whether the user's batch processor holds nothing back."""
+        queue = getattr(getattr(self._processor, "_batch_processor", self._processor), "_queue", ())
+        return not queue
+
+    def shutdown(self, *args: Any, **kwargs: Any) -> None:
+        self._exporter.shutdown(*args, **kwargs)
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return bool(self._exporter.force_flush(timeout_millis))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._exporter, name)
+
+
+def _observe(provider: Any, ledger: Ledger) -> _Observed | None:
+    """Put an observer in front of the first exporter of the SDK's own processors."""
+    for processor in getattr(getattr(provider, "_active_span_processor", None), "_span_processors", ()):
+        inner = getattr(processor, "_batch_processor", None)
+        holder, name = (inner, "_exporter") if inner is not None else (processor, "span_exporter")
+        exporter = getattr(holder, name, None)
+        if isinstance(exporter, _Observed):
+            continue
+        if hasattr(exporter, "export"):
+            observed = _Observed(exporter, ledger, processor)
+            setattr(holder, name, observed)
+            return observed
+    return None

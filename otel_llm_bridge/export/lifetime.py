@@ -1,0 +1,245 @@
+"""The end of the process: one bounded routine, whichever way the process ends.
+
+Normal exit, ``sys.exit`` and unhandled exceptions arrive through `atexit`; SIGTERM, SIGINT and SIGHUP
+through `otel_llm_bridge.export.signals`; children of `multiprocessing` and `billiard`, which leave with
+``os._exit``, through their finalizers.
+"""
+
+from __future__ import annotations
+
+import atexit
+import enum
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..guard import guarded, logger
+from ..settings import Settings
+from . import signals
+
+
+class Stage(enum.IntEnum):
+    """What happens at the end, in this order."""
+
+    DRAIN_LITELLM = 1
+    DRAIN_CALLBACKS = 2
+    FINISH_SPANS = 3
+    FLUSH = 4
+    SHUTDOWN = 5
+    REPORT = 6
+
+
+#: By which part of the whole budget a stage must be over. What a stage leaves, the next ones have; a
+#: callback that hangs cannot take the time that the flush needs.
+_SHARE: Final = {
+    Stage.DRAIN_LITELLM: 0.35,
+    Stage.DRAIN_CALLBACKS: 0.55,
+    Stage.FINISH_SPANS: 0.6,
+    Stage.FLUSH: 0.93,
+    Stage.SHUTDOWN: 0.97,
+    Stage.REPORT: 1.0,
+}
+
+#: Libraries whose children skip `atexit`, and the module in which each keeps its finalizers.
+_FINALIZER_MODULES: Final = ("multiprocessing.util", "billiard.util")
+
+
+class Deadline:
+    """A moment by which something must be over."""
+
+    def __init__(self, seconds: float) -> None:
+        self._at = time.monotonic() + seconds
+
+    def remaining(self) -> float:
+        """Seconds left, never less than 0."""
+        return max(0.0, self._at - time.monotonic())
+
+    def within(self, seconds: float) -> Deadline:
+        """The earlier of this deadline and ``seconds`` from now."""
+        return Deadline(min(self.remaining(), seconds))
+
+
+Hook = Callable[[Deadline], None]
+
+_hooks: dict[str, tuple[Stage, Hook]] = {}
+_in_child: list[Callable[[], None]] = []
+_settings: Settings | None = None
+_fork_hooked = False
+_last_provider: Callable[[], Any] = lambda: None
+_claim = threading.Lock()
+_done = threading.Event()
+_finalizers: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def at_end(stage: Stage, name: str, hook: Hook) -> None:
+    """Run ``hook`` at the end of the process, in ``stage``; the same name replaces the earlier hook.
+
+    The hook runs in a thread of its own and is left behind when its deadline passes.
+    """
+    _hooks[name] = (stage, hook)
+
+
+def remove(name: str) -> None:
+    """Forget the hook of that name; nothing happens when there is none."""
+    _hooks.pop(name, None)
+
+
+def after_fork_in_child(callback: Callable[[], None]) -> None:
+    """Call ``callback`` in each forked child, before any other code of ours runs there."""
+    if callback not in _in_child:
+        _in_child.append(callback)
+    _hook_fork()
+
+
+def install(settings: Settings) -> None:
+    """Take part in the end of this process and of its forked children. Calling it again changes nothing."""
+    global _settings
+    _settings = settings
+    _to_the_front()
+    _hook_fork()
+    _watch_finalizers()
+    if settings.handle_signals:
+        signals.install(run)
+
+
+def uninstall() -> None:
+    """Take no part any longer."""
+    global _settings, _last_provider
+    _settings = None
+    _last_provider = lambda: None  # noqa: E731
+    atexit.unregister(_at_exit)
+    signals.uninstall()
+
+
+def provider_seen(provider: object) -> None:
+    """Make sure that our routine runs before ``provider`` shuts itself down. Cheap: call it for every span.
+
+    `atexit` runs the last registered function first, so we register again whenever a provider appears
+    that may be younger than our last registration.
+    """
+    global _last_provider
+    if _last_provider() is provider or _settings is None:
+        return
+    try:
+        _last_provider = weakref.ref(provider)
+    except TypeError:
+        _last_provider = lambda: provider  # noqa: E731
+    _to_the_front()
+
+
+def run(reason: str, timeout: float | None = None) -> bool:
+    """Run all stages, once per process, within ``timeout`` (that of the settings unless given) seconds.
+
+    A second caller waits for the first one, and extends nothing.
+
+    Returns:
+        Whether the routine is over; ``False`` only for a second caller whose time is up.
+    """
+    if _settings is None:
+        return True
+    deadline = Deadline(_settings.exit_timeout if timeout is None else timeout)
+    if not _claim.acquire(blocking=False):
+        return _done.wait(deadline.remaining())
+    budget = deadline.remaining()
+    logger.debug("end of the process: %s", reason)
+    try:
+        for stage in Stage:
+            hooks = [(name, hook) for name, (at, hook) in list(_hooks.items()) if at is stage]
+            end = deadline.within(deadline.remaining() - budget * (1 - _SHARE[stage]))
+            if hooks and not bounded(lambda hooks=hooks, end=end: _call(hooks, end), end.remaining()):  # type: ignore[misc]
+                logger.debug("stage %s was left behind after %.1f s", stage.name, budget)
+    except KeyboardInterrupt:
+        # The user pressed Ctrl-C again: leave now.
+        logger.warning("interrupted before everything was delivered")
+    finally:
+        _done.set()
+    return True
+
+
+def _call(hooks: list[tuple[str, Hook]], deadline: Deadline) -> None:
+    for name, hook in hooks:
+        with guarded(f"end of the process: {name}"):
+            hook(deadline)
+
+
+def bounded(function: Callable[[], object], timeout: float) -> bool:
+    """Run ``function`` in a daemon thread and wait for it at most ``timeout`` seconds.
+
+    Where no thread can be started any longer (Python 3.12 and later, late in the exit), it runs in place.
+
+    Returns:
+        Whether it came to its end.
+    """
+    thread = threading.Thread(target=function, name="otel-llm-bridge-end", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        function()
+        return True
+    thread.join(max(0.001, timeout))
+    return not thread.is_alive()
+
+
+def _at_exit() -> None:
+    run("exit")
+
+
+def _hook_fork() -> None:
+    # There is no way to unregister, so it is done once and for good.
+    global _fork_hooked
+    if not _fork_hooked and hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork)
+        _fork_hooked = True
+
+
+def _to_the_front() -> None:
+    atexit.unregister(_at_exit)
+    atexit.register(_at_exit)
+
+
+def _after_fork() -> None:
+    """A forked child has its own end, and none of its parent's threads."""
+    global _claim, _done
+    _claim, _done = threading.Lock(), threading.Event()
+    signals.after_fork()
+    for callback in list(_in_child):
+        with guarded("after fork"):
+            callback()
+    if _settings is not None:
+        _watch_finalizers()
+
+
+class _Anchor:
+    """Something that a weak registry of finalizers can hold on to for as long as the module lives."""
+
+
+_anchor = _Anchor()
+
+
+def _watch_finalizers() -> None:
+    """Have our routine run when a child of `multiprocessing` ends.
+
+    Such a child clears the registry of finalizers right after the fork and then calls what was registered
+    with ``register_after_fork``: so that is the place from which we register. A child that is already past
+    that point (spawned, and importing us now) registers at once.
+    """
+    for name in _FINALIZER_MODULES:
+        util = sys.modules.get(name)
+        if util is None:
+            continue
+        if util not in _finalizers:
+            util.register_after_fork(_anchor, lambda _anchor, util=util: _add_finalizer(util))
+            _finalizers.add(util)
+        process = sys.modules.get(name.rpartition(".")[0] + ".process")
+        if process is not None and getattr(process, "_parent_process", None) is not None:
+            _add_finalizer(util)
+
+
+def _add_finalizer(util: Any) -> None:
+    # The lowest priority of those that run at exit: whatever the program registered may still end spans.
+    if _settings is not None:
+        util.Finalize(None, run, args=("end of a child process",), exitpriority=-1000)

@@ -1,0 +1,80 @@
+"""Values that are too long, made short enough: one prompt must not sink a whole batch.
+
+What was valid JSON is valid JSON afterwards, and every cut says what it left out.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+#: Items that a list keeps when shortening its strings is not enough.
+_KEPT_ITEMS: Final = (64, 16, 4, 1)
+_SHORTEST: Final = 32
+
+
+def shorten(text: str, limit: int) -> str:
+    """``text`` in at most ``limit`` bytes of UTF-8; JSON objects and arrays stay valid JSON."""
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size <= limit:
+        return text
+    if text[:1] in "[{":
+        try:
+            value = json.loads(text)
+        except ValueError:
+            pass
+        else:
+            return _shorten_json(value, limit, size)
+    return cut(text, limit)
+
+
+def cut(text: str, limit: int) -> str:
+    """The beginning of ``text`` and how many bytes there were, in at most ``limit`` bytes of UTF-8."""
+    data = text.encode("utf-8", "replace")
+    if len(data) <= limit:
+        return text
+    note = f"…[{len(data)} bytes]"
+    room = limit - len(note.encode())
+    if room <= 0:
+        return data[:limit].decode("utf-8", "ignore")
+    return data[:room].decode("utf-8", "ignore") + note
+
+
+def _shorten_json(value: Any, limit: int, size: int) -> str:
+    """Shorten strings first, then lists and objects: the shape says more than the end of a long text."""
+    longest = limit
+    while longest > _SHORTEST:
+        longest = max(_SHORTEST, longest // 2)
+        text = _dump(_strings(value, longest))
+        if len(text.encode()) <= limit:
+            return text
+    for kept in _KEPT_ITEMS:
+        text = _dump(_items(_strings(value, _SHORTEST), kept))
+        if len(text.encode()) <= limit:
+            return text
+    left = {"truncated": size}
+    return _dump([left] if isinstance(value, list) else left)
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace").decode()
+
+
+def _strings(value: Any, longest: int) -> Any:
+    if isinstance(value, str):
+        return cut(value, longest)
+    if isinstance(value, list):
+        return [_strings(item, longest) for item in value]
+    if isinstance(value, dict):
+        return {cut(key, longest): _strings(item, longest) for key, item in value.items()}
+    return value
+
+
+def _items(value: Any, kept: int) -> Any:
+    if isinstance(value, list):
+        left = [f"…[{len(value) - kept} more]"] if len(value) > kept else []
+        return [_items(item, kept) for item in value[:kept]] + left
+    if isinstance(value, dict):
+        pairs = {key: _items(item, kept) for key, item in list(value.items())[:kept]}
+        return pairs if len(value) <= kept else {**pairs, "…": f"{len(value) - kept} more"}
+    return value

@@ -1,0 +1,152 @@
+"""The SDK's own interfaces over `delivery`: a span processor, a log processor, a metric exporter."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Final
+
+from opentelemetry.sdk._logs import LogRecordProcessor
+from opentelemetry.sdk.metrics.export import (
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+    PeriodicExportingMetricReader,
+)
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+
+from . import lifetime
+from .delivery import Delivery
+from .encoding import Context, Item
+from .transport import Transport, Verdict
+
+
+class DeliverySpanProcessor(SpanProcessor):
+    """Hands every sampled span that ends to a `Delivery`.
+
+    Args:
+        delivery: the queue.
+        exit_timeout: what `shutdown` may take, in seconds.
+        journal: told of each span that starts; see `spool.Journal`.
+    """
+
+    def __init__(self, delivery: Delivery, exit_timeout: float = 5.0, journal: Any = None) -> None:
+        self.delivery = delivery
+        self._take = delivery.take
+        self._exit_timeout = exit_timeout
+        self._journal = journal
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        if self._journal is not None:
+            self._journal.started(span)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        context = span.context
+        if context is not None and context.trace_flags & 1:
+            self._take(span)
+
+    def force_flush(self, timeout_millis: int | None = 30000) -> bool:
+        """Whether everything that ended was confirmed, within the timeout."""
+        seconds = 30.0 if timeout_millis is None else timeout_millis / 1000
+        return bool(self.delivery.flush(seconds))
+
+    def shutdown(self) -> None:
+        self.delivery.close(self._exit_timeout)
+
+
+class DeliveryLogProcessor(LogRecordProcessor):
+    """Hands every log record to a `Delivery`."""
+
+    def __init__(self, delivery: Delivery, exit_timeout: float = 5.0) -> None:
+        self.delivery = delivery
+        self._exit_timeout = exit_timeout
+
+    def on_emit(self, log_record: Any) -> None:
+        self.delivery.take(log_record)
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Whether every record was confirmed, within the timeout."""
+        return bool(self.delivery.flush(timeout_millis / 1000))
+
+    def shutdown(self) -> None:
+        self.delivery.close(self._exit_timeout)
+
+
+def encode_log(record: Any) -> Item:
+    """The bytes of one log record. There are few of them, so the SDK's encoder does the work."""
+    from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+
+    from .encoding import field
+
+    resource_logs = encode_logs([record]).resource_logs[0]
+    scope_logs = resource_logs.scope_logs[0]
+    body = scope_logs.log_records[0].SerializeToString()
+    resource = field(b"\x0a", resource_logs.resource.SerializeToString())
+    scope = field(b"\x0a", scope_logs.scope.SerializeToString())
+    if resource_logs.schema_url:
+        resource += field(b"\x1a", resource_logs.schema_url.encode())
+    if scope_logs.schema_url:
+        scope += field(b"\x1a", scope_logs.schema_url.encode())
+    return Item(Context(resource, scope), body)
+
+
+class DeliveryMetricExporter(MetricExporter):
+    """Sends metrics over a `Transport`. A failed export is not repeated: the next one carries the same sums."""
+
+    def __init__(self, transport: Transport, timeout: float, preferred: tuple[Any, Any] = (None, None)) -> None:
+        super().__init__(preferred_temporality=preferred[0], preferred_aggregation=preferred[1])
+        self._transport = transport
+        self._timeout = timeout
+        self.exported = 0
+        self.failed = 0
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+
+        body = encode_metrics(metrics_data).SerializeToString()
+        if not body:
+            return MetricExportResult.SUCCESS
+        outcome = self._transport.send(body, min(self._timeout, timeout_millis / 1000))
+        if outcome.verdict is Verdict.DELIVERED:
+            self.exported += 1
+            return MetricExportResult.SUCCESS
+        self.failed += 1
+        return MetricExportResult.FAILURE
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Nothing is kept here."""
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        self._transport.close()
+
+
+#: How long the last collection of metrics may take when the process ends, in seconds.
+_LAST_COLLECTION: Final = 2.0
+
+
+class DeliveryMetricReader(PeriodicExportingMetricReader):
+    """The SDK's reader, made safe for forked children and bounded at the end.
+
+    The SDK keeps one lock across a fork: a child of a parent that was exporting waits for it for ever.
+    """
+
+    def __init__(self, transport: Transport, timeout: float, preferred: tuple[Any, Any] = (None, None)) -> None:
+        super().__init__(DeliveryMetricExporter(transport, timeout, preferred))
+        self._transport = transport
+        lifetime.after_fork_in_child(self._forget)
+
+    def _forget(self) -> None:
+        self._export_lock = threading.Lock()
+        self._transport.forget()
+
+    def flush(self, timeout: float) -> bool:
+        """Collect and send once, in at most ``timeout`` seconds."""
+        done: list[bool] = []
+        end = time.monotonic() + timeout
+
+        def collect() -> None:
+            self.collect(timeout_millis=max(1.0, (end - time.monotonic()) * 1000))
+            done.append(True)
+
+        return lifetime.bounded(collect, min(timeout, _LAST_COLLECTION)) and bool(done)

@@ -1,0 +1,114 @@
+"""Signals that end the process without running `atexit`.
+
+Only the *default action* is replaced: a handler that a program, uvicorn, gunicorn, celery or asyncio has
+set stays what it is, now and later. Where one of them puts the default action back (uvicorn does that and
+then raises the signal again), ours takes its place, too: therefore ``signal.signal`` is wrapped.
+
+The handler itself does next to nothing. It runs in the main thread between two bytecodes, where that thread
+may hold any lock; a flush in place can deadlock. A helper thread delivers, then the signal is raised again
+with its default action: whoever waits for the process sees that the signal ended it.
+"""
+
+from __future__ import annotations
+
+import _signal
+import _thread
+import functools
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..guard import logger
+
+#: SIGINT is here for processes that were started with its default action; Python's own handler raises
+#: KeyboardInterrupt, which ends in a normal exit and is left alone.
+HANDLED: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
+
+#: How long the main thread has to notice that delivery is over before the process is ended without it.
+_GRACE: Final = 0.5
+
+_deliver: Callable[[str], object] | None = None
+_original: Callable[..., Any] | None = None
+_started = False
+_finished = False
+
+
+def install(deliver: Callable[[str], object]) -> None:
+    """Call ``deliver`` in a helper thread when a signal would end the process. Only from the main thread."""
+    global _deliver, _original
+    _deliver = deliver
+    if _original is None:
+        _original = signal.signal
+        signal.signal = _wrap(_original)
+    for number in HANDLED:
+        try:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                _signal.signal(number, _on_default_action)
+        except ValueError:
+            logger.debug("signals cannot be handled: instrument() was not called in the main thread")
+            return
+
+
+def uninstall() -> None:
+    """Put the default actions back."""
+    global _deliver, _original
+    _deliver = None
+    if _original is not None and getattr(signal.signal, "__wrapped__", None) is _original:
+        signal.signal = _original
+        _original = None
+    for number in HANDLED:
+        try:
+            if signal.getsignal(number) is _on_default_action:
+                _signal.signal(number, _signal.SIG_DFL)
+        except ValueError:
+            return
+
+
+def after_fork() -> None:
+    """A child has not been signalled yet."""
+    global _started, _finished
+    _started = _finished = False
+
+
+def _wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def set_handler(signalnum: Any, handler: Any) -> Any:
+        if handler == signal.SIG_DFL and signalnum in HANDLED and _deliver is not None:
+            handler = _on_default_action
+        previous = original(signalnum, handler)
+        return signal.SIG_DFL if previous is _on_default_action else previous
+
+    return set_handler
+
+
+def _on_default_action(signum: int, frame: object) -> None:
+    global _started
+    if _finished or _deliver is None:
+        _default_action(signum)
+    elif not _started:
+        _started = True
+        # Not `threading.Thread`: its start takes locks that the interrupted code may hold.
+        _thread.start_new_thread(_deliver_then_raise_again, (signum,))
+
+
+def _deliver_then_raise_again(signum: int) -> None:
+    global _finished
+    try:
+        if _deliver is not None:
+            _deliver(signal.Signals(signum).name)
+    finally:
+        _finished = True
+        # Only the main thread may set a signal's action, so it is sent the signal once more.
+        os.kill(os.getpid(), signum)
+        time.sleep(_GRACE)
+        logger.debug("the main thread did not act on signal %d", signum)
+        os._exit(128 + signum)
+
+
+def _default_action(signum: int) -> None:
+    if threading.current_thread() is threading.main_thread():
+        _signal.signal(signum, _signal.SIG_DFL)
+    os.kill(os.getpid(), signum)
