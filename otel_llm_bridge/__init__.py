@@ -1,0 +1,37 @@
+"""OpenTelemetry for LiteLLM: complete traces of every call, delivered or reported as not delivered.
+
+    import otel_llm_bridge
+    otel_llm_bridge.instrument()
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .instrumentor import LiteLLMInstrumentor
+
+__all__ = ["LiteLLMInstrumentor", "instrument", "uninstrument"]
+
+
+def instrument(
+    *, tracer_provider: Any = None, meter_provider: Any = None, logger_provider: Any = None, **options: Any
+) -> None:
+    """Instrument LiteLLM, before or after its import. Calling it again changes nothing.
+
+    Args:
+        tracer_provider, meter_provider, logger_provider: OpenTelemetry providers. Without them the global
+            ones are used; where there is none when the first call is made, a pipeline is built from the
+            standard ``OTEL_*`` variables.
+        **options: any option of the settings table, by its name.
+
+    Raises:
+        InvalidSetting: an option has a name or a value that is not accepted.
+    """
+    LiteLLMInstrumentor().instrument(
+        tracer_provider=tracer_provider, meter_provider=meter_provider, logger_provider=logger_provider, **options
+    )
+
+
+def uninstrument() -> None:
+    """Take every patch off LiteLLM again. Calls that are running are recorded to their end."""
+    LiteLLMInstrumentor().uninstrument()

@@ -1,0 +1,69 @@
+"""Everything that knows LiteLLM. Imported only when LiteLLM is."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..drivers import driver_for
+from ..guard import logger
+from ..patching import Patch, Target, Wrapper, apply
+from . import hooks, router
+from .calls import Calls
+from .wrap_points import FAMILIES, REPEATED, targets
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+    from ..telemetry import Layer
+
+
+def install(settings: Settings, inference: Layer, router: Layer) -> list[Patch]:
+    """Wrap every point of the tables that this version of LiteLLM has.
+
+    Returns:
+        The patches, for `patching.restore`.
+    """
+    calls = Calls(sys.modules["litellm"], inference, router, settings)
+    patches: list[Patch] = []
+    for target, make_wrapper in _points(calls):
+        try:
+            patch = apply(target, make_wrapper)
+        except (ImportError, AttributeError):
+            logger.debug("%s is not in this version of LiteLLM", target)
+            continue
+        if patch is not None:
+            patches.append(patch)
+    return patches
+
+
+def _points(calls: Calls) -> list[tuple[Target, Callable[[Callable[..., Any]], Wrapper]]]:
+    points: list[tuple[Target, Callable[[Callable[..., Any]], Wrapper]]] = []
+    for target, make_wrapper in _repeated(calls):
+        points.append((target, make_wrapper))
+    for family in FAMILIES:
+        for target in targets(family):
+            begin = functools.partial(calls.begin_call, family, target.path)
+            points.append((target, functools.partial(_driver, begin)))
+    points += [(target, functools.partial(make, calls)) for target, make in router.POINTS]
+    points += [(point.target, functools.partial(hooks.wrapper_for, point)) for point in hooks.POINTS]
+    return points
+
+
+def _repeated(calls: Calls) -> list[tuple[Target, Callable[[Callable[..., Any]], Wrapper]]]:
+    """The functions under LiteLLM's own wrappers: what runs once more when LiteLLM repeats a call."""
+    points = []
+    for family in FAMILIES:
+        for target in targets(family):
+            if target.path in REPEATED and target.module != "litellm":
+                inner = Target(target.module, f"{target.path}.__wrapped__")
+                begin = functools.partial(calls.begin_attempt, family, target.path)
+                points.append((inner, functools.partial(_driver, begin)))
+    return points
+
+
+def _driver(begin: Callable[..., Any], function: Callable[..., Any]) -> Wrapper:
+    parameters = tuple(inspect.signature(function).parameters)
+    return driver_for(function, functools.partial(begin, parameters))

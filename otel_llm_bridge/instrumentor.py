@@ -1,0 +1,107 @@
+"""`LiteLLMInstrumentor`: settings and providers become telemetry, patches and hooks; and the way back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+
+from . import guard, invocation, streams
+from .guard import guarded, logger
+from .patching import Patch, restore, when_imported
+from .providers import Providers
+from .settings import Settings
+from .telemetry import inference_layer, router_layer
+
+if TYPE_CHECKING:
+    from .export.lifetime import Deadline
+
+
+class LiteLLMInstrumentor(BaseInstrumentor):
+    """Instruments LiteLLM: SDK, Router and Proxy.
+
+    Found by ``opentelemetry-instrument`` through the ``opentelemetry_instrumentor`` entry point. LiteLLM is
+    not imported: if it is loaded it is patched now, else right after its import.
+    """
+
+    settings: Settings | None = None
+    providers: Providers | None = None
+    _patches: list[Patch] | None = None
+    _changing = threading.RLock()
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """What must be installed for the instrumentation to be of any use."""
+        return ("litellm >= 1.80",)
+
+    def instrument(self, **kwargs: Any) -> None:
+        """Instrument; the second call and those after it change nothing. Options as in `otel_llm_bridge.instrument`."""
+        with self._changing:
+            if not self.is_instrumented_by_opentelemetry:
+                # LiteLLM may come later, or not at all; the base class would log an error.
+                super().instrument(**{"skip_dep_check": True, **kwargs})
+
+    def uninstrument(self, **kwargs: Any) -> None:
+        """Take every patch off again. Without a call of `instrument` before, nothing happens."""
+        with self._changing:
+            if self.is_instrumented_by_opentelemetry:
+                super().uninstrument(**kwargs)
+
+    def _instrument(
+        self, tracer_provider: Any = None, meter_provider: Any = None, logger_provider: Any = None, **options: Any
+    ) -> None:
+        known = {name: options[name] for name in options if name != "skip_dep_check"}
+        known.pop("raise_exception_on_conflict", None)  # opentelemetry-instrument's own
+        self.settings = settings = Settings.resolve(**known)
+        guard.set_strict(settings.strict)
+        if settings.disabled:
+            logger.info("OTEL_LLM_BRIDGE_DISABLED is set: nothing is instrumented")
+            return
+        self.providers = Providers(settings, tracer_provider, meter_provider, logger_provider)
+        self._patches = patches = []
+        self._take_part_in_the_end(settings)
+
+        def patch() -> None:
+            if self._patches is patches:  # not uninstrumented meanwhile
+                with guarded("patching litellm"):
+                    self._patch(patches)
+
+        when_imported("litellm", patch)
+
+    def _patch(self, patches: list[Patch]) -> None:
+        from .litellm import install
+
+        assert self.providers is not None and self.settings is not None
+        providers = self.providers
+        layers = {
+            "inference": inference_layer(providers),
+            "router": router_layer(providers),
+        }
+        patches.extend(install(settings=self.settings, **layers))
+
+    def _take_part_in_the_end(self, settings: Settings) -> None:
+        from .export import lifetime
+
+        lifetime.install(settings)
+        lifetime.at_end(lifetime.Stage.FINISH_SPANS, "otel_llm_bridge: open spans", _finish_open)
+        lifetime.after_fork_in_child(invocation.disown_open)
+        lifetime.after_fork_in_child(streams.after_fork)
+
+    def _uninstrument(self, **_kwargs: Any) -> None:
+        from .export import lifetime
+
+        patches, self._patches = self._patches, None
+        if patches is not None:
+            restore(patches)
+        if self.providers is not None:
+            lifetime.remove("otel_llm_bridge: open spans")
+            if self.providers.pipeline is None:
+                # A pipeline of our own outlives the patches: what has ended must still be delivered.
+                lifetime.uninstall()
+            self.providers = None
+
+
+def _finish_open(deadline: Deadline) -> None:
+    streams.settle_left_streams(min(1.0, deadline.remaining()))
+    invocation.finish_open("process_exit")

@@ -1,0 +1,167 @@
+"""The record of one call: facts, lifecycle events, one end. Knows neither LiteLLM nor attribute names."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import context as context_api
+
+from .guard import guarded, report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span
+
+    from .telemetry import Layer
+
+_CURRENT: Final = context_api.create_key("otel_llm_bridge-invocation")
+
+#: Invocations that have begun and not finished. Strong references on purpose: what is in here when the
+#: process ends is finished then. Every way out of a call takes its invocation out again.
+_open: dict[int, Invocation] = {}
+_serial = itertools.count()
+
+
+class Invocation:
+    """One call while it runs: an upstream attempt, or the logical call above its attempts.
+
+    It is the context manager that a driver enters around the wrapped call. It finishes exactly once,
+    on whichever of these comes first: return, raise, cancellation, the end of the stream that was
+    returned, or the end of the process.
+
+    Attributes:
+        facts: what is known of the call, under the names of `semconv.vocabulary`.
+        parent: the invocation that this one runs under, if any.
+        started_ns: wall clock, nanoseconds since the epoch.
+        clock: monotonic seconds at the start, for durations.
+    """
+
+    # A class of slots: one is made for each call.
+    __slots__ = (
+        "_lock", "_number", "_once", "_suspended", "_token", "bound", "clock", "context", "ended_clock", "error",
+        "facts", "finished", "kept", "layer", "parent", "span", "started_ns",
+    )  # fmt: skip
+
+    def __init__(self, layer: Layer, facts: dict[str, Any], parent: Invocation | None = None) -> None:
+        self.layer = layer
+        self.facts = facts
+        self.parent = parent
+        self.finished = False
+        #: LiteLLM has made its own record (its Logging object) of this call: the next one is another call.
+        self.bound = False
+        self.error: BaseException | None = None
+        #: What a reader wants to keep until the end of the call: messages, the response, LiteLLM's Logging.
+        self.kept: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._suspended = False
+        self._once: set[str] = set()
+        self._token: Any = None
+        self._number = next(_serial)
+        self.ended_clock = 0.0
+        self.started_ns = time.time_ns()
+        self.clock = time.perf_counter()
+        self.span: Span = layer.start(self)
+        self.context: Context = context_api.set_value(_CURRENT, self, layer.context_with(self.span))
+        _open[self._number] = self
+
+    def __enter__(self) -> Invocation:
+        self._token = context_api.attach(self.context)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        detach(self._token, self.context)
+        if error is not None:
+            self.fail(error)
+        elif not self._suspended:
+            self.finish()
+
+    def suspend(self) -> None:
+        """The call has returned a stream: the end of the stream is the end of the call."""
+        self._suspended = True
+
+    def event(self, name: str, attributes: dict[str, Any] | None = None) -> None:
+        """Something happened: a span event while the span records, a log record with its context afterwards."""
+        with guarded("event"):
+            self.layer.event(self, name, attributes or {})
+
+    def once(self, what: str) -> bool:
+        """Whether this is the first time that it is asked for ``what``."""
+        if what in self._once:
+            return False
+        self._once.add(what)
+        return True
+
+    def fail(self, error: BaseException) -> None:
+        """The call has raised ``error``."""
+        self.error = error
+        self.finish()
+
+    def finish(self, **facts: Any) -> None:
+        """End the span and record the metrics: the first time it is called, and never again."""
+        with self._lock:
+            if self.finished:
+                return
+            self.finished = True
+        _open.pop(self._number, None)
+        self.ended_clock = time.perf_counter()
+        self.facts.update(facts)
+        try:
+            self.layer.stop(self)
+        except Exception as error:  # the span must end whatever happens to what it says
+            report("finish", error)
+            self.span.end()
+            with guarded("finish"):
+                raise
+        finally:
+            self.kept.clear()
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the start to the end, or until now."""
+        return (self.ended_clock or time.perf_counter()) - self.clock
+
+
+def current() -> Invocation | None:
+    """The invocation that the running code belongs to, finished or not."""
+    found = context_api.get_value(_CURRENT)
+    return found if isinstance(found, Invocation) else None
+
+
+def detach(token: Any, context: Context) -> None:
+    """Detach ``context`` if it is still the current one.
+
+    A coroutine or generator may be closed from another task, or by the garbage collector: its token
+    belongs to a context that is not current there, and detaching would log an error for nothing.
+    """
+    if context_api.get_current() is context:
+        context_api.detach(token)
+
+
+def open_invocations() -> Iterator[Invocation]:
+    """Those that have not finished, the innermost first."""
+    return iter(sorted(list(_open.values()), key=lambda invocation: -invocation._number))
+
+
+def finish_open(outcome: str) -> int:
+    """End what is still open, marked with ``outcome``; returns how many that were."""
+    count = 0
+    for invocation in open_invocations():
+        fact = "stream_outcome" if invocation._suspended else "outcome"
+        invocation.finish(**{fact: outcome})
+        count += 1
+    return count
+
+
+def disown_open() -> None:
+    """In a forked child: the open calls belong to the parent, which will end them."""
+    for invocation in list(_open.values()):
+        invocation.finished = True
+    _open.clear()

@@ -1,0 +1,206 @@
+"""What begins when one of LiteLLM's functions is called, and how its result is read.
+
+One call of the user reaches several wrapped functions: the public one, the one under it, the sync one that
+LiteLLM runs in a thread, another family's. `begin_call` gives the first one an invocation and lets the
+others pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import context as context_api
+
+from ..guard import guarded
+from ..invocation import Invocation, current
+from ..logical import LogicalCall, Plan
+from ..semconv import gen_ai
+from ..streams import StreamRecorder, is_stream, proxy_for
+from . import chunks, reading
+from .wrap_points import Family
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+    from ..telemetry import Layer
+
+Begun = tuple[Invocation, Callable[[Any], Any]]
+
+_PLAN: Final = context_api.create_key("otel_llm_bridge-plan")
+
+#: LiteLLM marks the sync function that it runs in a thread for the async one.
+_INNER_FLAGS: Final = frozenset({
+    "acompletion", "aembedding", "aimg_generation", "amoderation", "atext_completion", "atranscription",
+    "arerank", "aresponses", "aspeech", "is_async",
+})  # fmt: skip
+
+#: Arguments with which LiteLLM itself repeats a call, and its global settings of the same effect.
+_REPEATS: Final = ("num_retries", "fallbacks", "context_window_fallback_dict", "retry_policy")
+_REPEATS_GLOBALLY: Final = ("num_retries", "model_fallbacks")
+
+
+class Calls:
+    """The layers and settings that all calls share.
+
+    Args:
+        litellm: the module; it is loaded by now.
+        inference: the layer of upstream attempts.
+        router: the layer of logical calls.
+    """
+
+    def __init__(self, litellm: Any, inference: Layer, router: Layer, settings: Settings) -> None:
+        self.litellm = litellm
+        self.inference = inference
+        self.router = router
+        self.settings = settings
+        for layer in (inference, router):
+            layer.at_end(_read_error)
+        inference.at_end(_tell_logical_call)
+
+    # --- the functions of a family -----------------------------------------------------------------
+
+    def begin_call(
+        self, family: Family, call_type: str, parameters: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Begun | None:
+        """A function of ``family`` is called; ``None`` when it is a part of a call that is running."""
+        outer = current()
+        if outer is not None and not outer.finished:
+            if isinstance(outer, LogicalCall):
+                if outer.facts.get("strategy") == _BY_SDK:
+                    return None  # its attempts begin below, at the function that LiteLLM repeats
+            elif outer.kept.get("family", family).delegates or not outer.bound or "litellm_logging_obj" in kwargs:
+                return None
+        elif _marked_inner(kwargs):
+            return None
+        else:
+            outer = None
+        with guarded("begin"):
+            request = {**dict(zip(parameters, args, strict=False)), **kwargs}
+            if outer is None and family.operation == gen_ai.CHAT and self._repeats(request):
+                return self._begin_repeated(family, request)
+            return self._begin_inference(family, call_type, request, self._claim(request), outer)
+        return None
+
+    def begin_attempt(
+        self, family: Family, call_type: str, parameters: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Begun | None:
+        """The function that LiteLLM repeats runs once more."""
+        outer = current()
+        if not isinstance(outer, LogicalCall) or outer.finished or outer.facts.get("strategy") != _BY_SDK:
+            return None
+        with guarded("begin"):
+            request = {**dict(zip(parameters, args, strict=False)), **kwargs}
+            if request.get("fallbacks"):
+                return None  # it will call the public function for each of them
+            model = str(request.get("model"))
+            if outer.facts["attempts"] and model != outer.facts.get("path", [model])[-1]:
+                outer.fall_back(model)
+            facts = outer.claim(outer.plan(model), None, model)
+            begun = self._begin_inference(family, call_type, request, facts, outer)
+            begun[0].bound = True
+            begun[0].kept["logging"] = request.get("litellm_logging_obj")
+            return begun
+        return None
+
+    def _begin_inference(
+        self, family: Family, call_type: str, request: dict[str, Any], attempt: dict[str, Any], outer: Invocation | None
+    ) -> Begun:
+        facts = reading.clean({**reading.read_request(family.operation, request, self.litellm), **attempt})
+        facts["call_type"] = call_type
+        invocation = Invocation(self.inference, facts, outer)
+        invocation.kept.update(
+            family=family,
+            request=request,
+            messages=request.get("messages"),
+            logging=request.get("litellm_logging_obj"),
+            count_tokens=self._count_tokens,
+        )
+
+        def settle(result: Any) -> Any:
+            if isinstance(outer, LogicalCall) and attempt:
+                outer.attempt_answered(invocation)
+            if is_stream(result):
+                with guarded("stream"):
+                    reader = chunks.READERS[family.chunks](invocation, result)
+                    facts.update(reading.clean(reading.read_hidden(reading.hidden(result))))
+                    return proxy_for(result, StreamRecorder(invocation, reader, self.settings.chunk_events))
+                return result
+            with guarded("response"):
+                self._read_response(family, invocation, result)
+            return result
+
+        return invocation, settle
+
+    def _read_response(self, family: Family, invocation: Invocation, result: Any) -> None:
+        invocation.kept["response"] = result
+        facts = reading.RESPONSES[family.reader](result)
+        facts.update(reading.read_hidden(reading.hidden(result)))
+        if facts.get("cost") is None:
+            facts.update(self._cost_of(invocation, result))
+        invocation.facts.update(reading.clean(facts))
+
+    def _cost_of(self, invocation: Invocation, result: Any) -> dict[str, Any]:
+        """LiteLLM's figure for an answer that does not carry it: what its own record of the call has."""
+        return reading.read_cost(reading.get(invocation.kept.get("logging"), "model_call_details.response_cost"))
+
+    def _count_tokens(self, **what: Any) -> int:
+        return int(self.litellm.token_counter(model="", **what))
+
+    # --- calls that LiteLLM itself repeats ----------------------------------------------------------
+
+    def _repeats(self, request: dict[str, Any]) -> bool:
+        return any(request.get(name) for name in _REPEATS) or any(
+            getattr(self.litellm, name, None) for name in _REPEATS_GLOBALLY
+        )
+
+    def _begin_repeated(self, family: Family, request: dict[str, Any]) -> Begun:
+        return self.begin_logical(str(request.get("model")), _BY_SDK, request)
+
+    # --- the Router ---------------------------------------------------------------------------------
+
+    def begin_logical(self, group: str | None, strategy: str, request: dict[str, Any]) -> Begun:
+        """A logical call begins."""
+        facts = reading.clean({
+            "model_group": group,
+            "strategy": strategy,
+            "conversation_id": request.get("litellm_session_id"),
+        })
+        call = LogicalCall(self.router, facts, current())
+
+        def settle(result: Any) -> Any:
+            if is_stream(result):
+                with guarded("stream"):
+                    return proxy_for(result, StreamRecorder(call, chunks.NoChunks(), False))
+            return result
+
+        return call, settle
+
+    def _claim(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What the Router has planned for this call, if it is the attempt and not a call beside it."""
+        plan = context_api.get_value(_PLAN)
+        deployment = reading.first(request, ("model_info.id", "metadata.model_info.id", "litellm_metadata.model_info.id"))
+        if not isinstance(plan, Plan) or plan.claimed or plan.call.finished or deployment is None:
+            return {}
+        return plan.call.claim(plan, str(deployment), request.get("model"))
+
+
+_BY_SDK: Final = "litellm"
+
+
+def with_plan(plan: Plan) -> Any:
+    """The current Context with ``plan`` in it."""
+    return context_api.set_value(_PLAN, plan)
+
+
+def _read_error(invocation: Invocation) -> None:
+    if invocation.error is not None:
+        invocation.facts.update(reading.read_error(invocation.error))
+
+
+def _tell_logical_call(invocation: Invocation) -> None:
+    if isinstance(invocation.parent, LogicalCall) and "attempt_number" in invocation.facts:
+        invocation.parent.attempt_ended(invocation)
+
+
+def _marked_inner(kwargs: dict[str, Any]) -> bool:
+    return not _INNER_FLAGS.isdisjoint(kwargs) and any(kwargs.get(flag) is True for flag in _INNER_FLAGS)

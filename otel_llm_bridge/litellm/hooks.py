@@ -1,0 +1,158 @@
+"""LiteLLM's lifecycle hooks, seen where LiteLLM dispatches them. They annotate; they never own a span."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ..guard import guarded
+from ..invocation import Invocation, current
+from ..patching import Target
+from ..semconv import gen_ai
+from ..semconv import litellm as names
+from . import reading
+
+if TYPE_CHECKING:
+    from ..patching import Wrapper
+    from .calls import Calls
+
+_LOGGING: Final = "litellm.litellm_core_utils.litellm_logging"
+
+#: ``(invocation, arguments by name) -> the event's attributes``; ``None``: no event.
+See = Callable[[Invocation, dict[str, Any]], "dict[str, Any] | None"]
+
+
+_CHUNKS: Final = frozenset({"NoneType", "ModelResponseStream"})
+
+
+def _nothing(_invocation: Invocation, _told: dict[str, Any]) -> dict[str, Any]:
+    return {}
+
+
+def _bind(invocation: Invocation, told: dict[str, Any]) -> None:
+    """``Logging.__init__``: LiteLLM's own record of the call that begins. The first one is this call's."""
+    if not invocation.finished and not invocation.bound:
+        invocation.bound = True
+        invocation.kept["logging"] = told["self"]
+        invocation.facts.setdefault("call_id", told["self"].litellm_call_id)
+
+
+def _request_goes_out(invocation: Invocation, told: dict[str, Any]) -> dict[str, Any]:
+    base = reading.get(told.get("additional_args"), "api_base")
+    provider = reading.get(told["self"], "model_call_details.custom_llm_provider")
+    if isinstance(base, str) and not invocation.finished:
+        host, port = reading.server_of(base)
+        invocation.facts.update(reading.clean({"server_address": host, "server_port": port}))
+    if isinstance(provider, str) and provider:
+        invocation.facts["provider"] = gen_ai.PROVIDERS.get(provider, provider)
+    return {}
+
+
+def _failure(invocation: Invocation, told: dict[str, Any]) -> dict[str, Any] | None:
+    if not invocation.once(names.EVENT_FAILURE):
+        return None  # LiteLLM runs its sync and its async handler for the same failure
+    error = told.get("exception")
+    return {gen_ai.ERROR_TYPE: type(error).__qualname__} if isinstance(error, BaseException) else {}
+
+
+def _succeeded(invocation: Invocation, told: dict[str, Any]) -> dict[str, Any] | None:
+    # LiteLLM also calls its success handlers for single chunks, and both of them for one success.
+    if type(told.get("result")).__name__ in _CHUNKS or not invocation.once(names.EVENT_SUCCESS):
+        return None
+    return {}
+
+
+def _rebuilt(invocation: Invocation, told: dict[str, Any]) -> None:
+    """``stream_chunk_builder``: LiteLLM has put the chunks together; its usage and cost come from that."""
+    if not invocation.finished:
+        invocation.kept["rebuilt"] = told["result"]
+
+
+def _service(_invocation: Invocation, told: dict[str, Any]) -> dict[str, Any] | None:
+    service = told.get("service")
+    if getattr(service, "value", service) == "self":
+        return None  # LiteLLM's timing of its own call: the span says that
+    attributes = {
+        names.EVENT_SERVICE_NAME: str(getattr(service, "value", service)),
+        names.EVENT_CALL_SUCCEEDED: "error" not in told,
+    }
+    if isinstance(told.get("duration"), (int, float)):
+        attributes[names.EVENT_SERVICE_DURATION] = float(told["duration"])
+    if isinstance(told.get("error"), BaseException):
+        attributes[gen_ai.ERROR_TYPE] = type(told["error"]).__qualname__
+    return attributes
+
+
+def _guardrail(_invocation: Invocation, told: dict[str, Any]) -> dict[str, Any]:
+    return {
+        names.EVENT_GUARDRAIL_NAME: str(getattr(told.get("self"), "guardrail_name", None) or "unknown"),
+        names.EVENT_GUARDRAIL_STATUS: str(told.get("guardrail_status") or "unknown"),
+    }
+
+
+class HookPoint(NamedTuple):
+    """One place where LiteLLM dispatches a hook.
+
+    Attributes:
+        event: the event's name, or ``None`` where only the record learns something.
+        after: it is seen after the call, with its ``result`` among the arguments.
+    """
+
+    target: Target
+    event: str | None
+    see: See | Callable[[Invocation, dict[str, Any]], None]
+    after: bool = False
+
+
+_SERVICE_LOGGING: Final = "litellm._service_logger"
+
+POINTS: Final = (
+    HookPoint(Target(_LOGGING, "Logging.__init__"), None, _bind, after=True),
+    HookPoint(Target(_LOGGING, "Logging.pre_call"), names.EVENT_PRE_CALL, _request_goes_out),
+    HookPoint(Target(_LOGGING, "Logging.post_call"), names.EVENT_POST_CALL, _nothing),
+    HookPoint(Target(_LOGGING, "Logging.success_handler"), names.EVENT_SUCCESS, _succeeded),
+    HookPoint(Target(_LOGGING, "Logging.async_success_handler"), names.EVENT_SUCCESS, _succeeded),
+    HookPoint(Target(_LOGGING, "Logging.failure_handler"), names.EVENT_FAILURE, _failure),
+    HookPoint(Target(_LOGGING, "Logging.async_failure_handler"), names.EVENT_FAILURE, _failure),
+    HookPoint(Target("litellm.main", "stream_chunk_builder"), None, _rebuilt, after=True),
+    HookPoint(Target(_SERVICE_LOGGING, "ServiceLogging.async_service_success_hook"), names.EVENT_SERVICE, _service),
+    HookPoint(Target(_SERVICE_LOGGING, "ServiceLogging.async_service_failure_hook"), names.EVENT_SERVICE, _service),
+    HookPoint(
+        Target(
+            "litellm.integrations.custom_guardrail",
+            "CustomGuardrail.add_standard_logging_guardrail_information_to_request_data",
+        ),
+        names.EVENT_GUARDRAIL,
+        _guardrail,
+    ),
+)
+
+
+def wrapper_for(point: HookPoint, function: Callable[..., Any]) -> Wrapper:
+    """The wrapper of one hook point: it lets the invocation of the running Context see the call."""
+    parameters = tuple(inspect.signature(function).parameters)
+
+    def see(args: tuple[Any, ...], kwargs: dict[str, Any], **more: Any) -> None:
+        invocation = current()
+        if invocation is None:
+            return
+        with guarded(str(point.target)):
+            told = {**dict(zip(parameters, args, strict=False)), **kwargs, **more}
+            attributes = point.see(invocation, told)
+            if point.event is not None and attributes is not None:
+                invocation.event(point.event, attributes)
+
+    def before_or_after(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not point.after:
+            see(args, kwargs)
+            return wrapped(*args, **kwargs)
+        result = wrapped(*args, **kwargs)
+        see(args, kwargs, result=result)
+        return result
+
+    async def before(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        see(args, kwargs)
+        return await wrapped(*args, **kwargs)
+
+    return before if inspect.iscoroutinefunction(function) else before_or_after

@@ -1,0 +1,320 @@
+"""Reads facts out of LiteLLM's arguments, responses and exceptions. Tables; never raises for odd shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from ..semconv import gen_ai
+from ..semconv import litellm as names
+
+Facts = dict[str, Any]
+
+
+def get(source: Any, path: str) -> Any:
+    """The value at a dotted ``path`` of mappings or objects, or ``None``."""
+    for name in path.split("."):
+        source = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+        if source is None:
+            return None
+    return source
+
+
+def first(source: Any, paths: tuple[str, ...]) -> Any:
+    """The value at the first of ``paths`` that is there."""
+    for path in paths:
+        value = get(source, path)
+        if value is not None:
+            return value
+    return None
+
+
+# --- the request -------------------------------------------------------------------------------------
+
+
+def _texts(value: Any) -> list[str] | None:
+    values = [value] if isinstance(value, str) else list(value)
+    return [str(item) for item in values] or None
+
+
+def _output_type(value: Any) -> str | None:
+    kind = get(value, "type")
+    if kind is None and isinstance(value, type):  # a pydantic model is a JSON schema
+        kind = "json_schema"
+    return gen_ai.OUTPUT_TYPES.get(kind) if isinstance(kind, str) else None
+
+
+def _effort(value: Any) -> str | None:
+    value = get(value, "effort") if not isinstance(value, str) else value
+    return value if isinstance(value, str) else None
+
+
+def _whole(value: Any) -> int | None:
+    return None if isinstance(value, bool) else int(value)
+
+
+#: LiteLLM's argument -> (fact, how its value is read). A value that does not fit is left out.
+REQUEST: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
+    "max_tokens": ("max_tokens", _whole),
+    "max_completion_tokens": ("max_tokens", _whole),
+    "max_output_tokens": ("max_tokens", _whole),
+    "n": ("choice_count", lambda value: int(value) if value != 1 else None),
+    "temperature": ("temperature", float),
+    "top_p": ("top_p", float),
+    "top_k": ("top_k", _whole),
+    "stop": ("stop_sequences", _texts),
+    "stop_sequences": ("stop_sequences", _texts),
+    "frequency_penalty": ("frequency_penalty", float),
+    "presence_penalty": ("presence_penalty", float),
+    "seed": ("seed", _whole),
+    "response_format": ("output_type", _output_type),
+    "reasoning_effort": ("reasoning_level", _effort),
+    "reasoning": ("reasoning_level", _effort),
+    "previous_response_id": ("previous_response_id", str),
+    "stream": ("stream", lambda value: True if value is True else None),
+    "encoding_format": ("encoding_formats", _texts),
+    "dimensions": ("dimensions", _whole),
+    "litellm_call_id": ("call_id", str),
+    "litellm_session_id": ("conversation_id", str),
+}
+
+#: Only these operations have encoding formats and dimensions; elsewhere the names mean other things.
+_ONLY_EMBEDDINGS: Final = frozenset({"encoding_formats", "dimensions"})
+
+
+def read_request(operation: str, request: Mapping[str, Any], defaults: Any) -> Facts:
+    """The facts of a request, from its arguments by name.
+
+    Args:
+        operation: value of ``gen_ai.operation.name``.
+        request: the arguments of the call.
+        defaults: the ``litellm`` module, for its global settings.
+    """
+    facts: Facts = {"operation": operation}
+    model = request.get("model")
+    provider, bare = _provider_and_model(
+        model if isinstance(model, str) else "", request.get("custom_llm_provider"), defaults
+    )
+    facts["model"] = bare or None
+    facts["provider"] = gen_ai.PROVIDERS.get(provider, provider)
+    base = request.get("api_base") or request.get("base_url") or defaults.api_base
+    facts["server_address"], facts["server_port"] = server_of(str(base) if base else _HOSTS.get(provider, ""))
+    for argument in REQUEST.keys() & request.keys():
+        value = request[argument]
+        if value is None:
+            continue
+        fact, read = REQUEST[argument]
+        if fact in _ONLY_EMBEDDINGS and operation != gen_ai.EMBEDDINGS:
+            continue
+        try:
+            facts[fact] = read(value)
+        except (TypeError, ValueError, OverflowError):
+            continue
+    return facts
+
+
+#: Where a provider is when the caller names no address; the true one replaces it before the request goes out.
+_HOSTS: Final = {
+    "openai": "https://api.openai.com",
+    "text-completion-openai": "https://api.openai.com",
+    "anthropic": "https://api.anthropic.com",
+    "gemini": "https://generativelanguage.googleapis.com",
+    "groq": "https://api.groq.com",
+    "mistral": "https://api.mistral.ai",
+    "deepseek": "https://api.deepseek.com",
+    "xai": "https://api.x.ai",
+    "cohere": "https://api.cohere.com",
+    "perplexity": "https://api.perplexity.ai",
+    "openrouter": "https://openrouter.ai",
+    "together_ai": "https://api.together.xyz",
+}
+_PORTS: Final = {"https": 443, "http": 80}
+
+
+@lru_cache(maxsize=1024)
+def server_of(url: str) -> tuple[str | None, int | None]:
+    """Host and port of a URL; ``(None, None)`` when it has none."""
+    try:
+        parts = urlsplit(url if "//" in url else f"//{url}")
+        host = parts.hostname
+        return (host, parts.port or _PORTS.get(parts.scheme, 443)) if host else (None, None)
+    except ValueError:
+        return None, None
+
+
+@lru_cache(maxsize=1024)
+def _split_model(model: str, defaults: Any) -> tuple[str, str]:
+    prefix, _, rest = model.partition("/")
+    if rest and prefix in defaults.provider_list:
+        return prefix, rest
+    known = defaults.model_cost.get(model)
+    provider = known.get("litellm_provider") if isinstance(known, Mapping) else None
+    return (provider if isinstance(provider, str) else "unknown"), model
+
+
+def _provider_and_model(model: str, named: Any, defaults: Any) -> tuple[str, str]:
+    # Not litellm.get_llm_provider: it prints to stdout and raises for a model that it does not know.
+    provider, bare = _split_model(model, defaults)
+    if isinstance(named, str) and named:
+        return named, model.removeprefix(f"{named}/")
+    return provider, bare
+
+
+# --- the response ------------------------------------------------------------------------------------
+
+#: fact -> where usage objects of the different APIs have it.
+_USAGE: Final = {
+    "input_tokens": ("prompt_tokens", "input_tokens", "prompt_token_count", "promptTokenCount"),
+    "output_tokens": ("completion_tokens", "output_tokens", "candidates_token_count", "candidatesTokenCount"),
+    "cache_read_tokens": (
+        "prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens", "cache_read_input_tokens",
+        "cached_content_token_count", "cachedContentTokenCount",
+    ),
+    "cache_write_tokens": ("cache_creation_input_tokens", "prompt_tokens_details.cache_creation_tokens"),
+    "reasoning_tokens": (
+        "completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens",
+        "thoughts_token_count", "thoughtsTokenCount",
+    ),
+}  # fmt: skip
+_PARTS_OF_USAGE: Final = ("cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+
+
+def read_usage(usage: Any, source: str = names.USAGE_FROM_PROVIDER) -> Facts:
+    """Token counts, by the conventions: the input includes cached tokens, the output includes reasoning."""
+    if usage is None:
+        return {}
+    facts: Facts = {}
+    for fact, paths in _USAGE.items():
+        value = first(usage, paths)
+        if isinstance(value, int) and not isinstance(value, bool) and (value or fact not in _PARTS_OF_USAGE):
+            facts[fact] = value
+    if get(usage, "prompt_tokens") is None and get(usage, "cache_read_input_tokens") is not None:
+        # Anthropic's own shape counts cached tokens apart.
+        parts = facts.get("cache_read_tokens", 0) + facts.get("cache_write_tokens", 0)
+        facts["input_tokens"] = facts.get("input_tokens", 0) + parts
+    if first(usage, ("thoughts_token_count", "thoughtsTokenCount")) is not None:
+        facts["output_tokens"] = facts.get("output_tokens", 0) + facts.get("reasoning_tokens", 0)
+    if "input_tokens" in facts or "output_tokens" in facts:
+        facts["usage_source"] = source
+    return facts
+
+
+def _finish_reasons(items: Any, *paths: str) -> list[str] | None:
+    reasons = [first(item, paths) for item in items or ()]
+    return [str(getattr(reason, "value", reason)) for reason in reasons if reason] or None
+
+
+def _chat(response: Any) -> Facts:
+    return {
+        "response_id": get(response, "id"),
+        "response_model": get(response, "model"),
+        "finish_reasons": _finish_reasons(get(response, "choices"), "finish_reason"),
+        **read_usage(get(response, "usage")),
+    }
+
+
+def _embedding(response: Any) -> Facts:
+    return {"response_model": get(response, "model"), **read_usage(get(response, "usage"))}
+
+
+def _responses(response: Any) -> Facts:
+    status = get(response, "status")
+    return {
+        "response_id": get(response, "id"),
+        "response_model": get(response, "model"),
+        "response_status": status,
+        **read_usage(get(response, "usage")),
+    }
+
+
+def _messages(response: Any) -> Facts:
+    stop = get(response, "stop_reason")
+    return {
+        "response_id": get(response, "id"),
+        "response_model": get(response, "model"),
+        "finish_reasons": [str(stop)] if stop else None,
+        **read_usage(get(response, "usage")),
+    }
+
+
+def _generate_content(response: Any) -> Facts:
+    return {
+        "response_id": first(response, ("response_id", "responseId", "id")),
+        "response_model": first(response, ("model_version", "modelVersion", "model")),
+        "finish_reasons": _finish_reasons(
+            first(response, ("candidates", "choices")), "finish_reason", "finishReason"
+        ),
+        **read_usage(first(response, ("usage_metadata", "usageMetadata", "usage"))),
+    }
+
+
+def _plain(response: Any) -> Facts:
+    return {
+        "response_id": first(response, ("id",)),
+        "response_model": get(response, "model"),
+        **read_usage(get(response, "usage")),
+    }
+
+
+RESPONSES: Final[dict[str, Callable[[Any], Facts]]] = {
+    "chat": _chat,
+    "embedding": _embedding,
+    "responses": _responses,
+    "messages": _messages,
+    "generate_content": _generate_content,
+    "image": _plain,
+    "rerank": _plain,
+    "plain": _plain,
+}
+
+
+def clean(facts: Facts) -> Facts:
+    """Without what is not there, and without values of types that no attribute has."""
+    return {
+        name: value
+        for name, value in facts.items()
+        if isinstance(value, (str, int, float, bool)) or (isinstance(value, list) and value)
+    }
+
+
+def hidden(response: Any) -> Mapping[str, Any]:
+    """LiteLLM's ``_hidden_params`` of a response; a mapping in every case."""
+    params = get(response, "_hidden_params")
+    if params is not None and not isinstance(params, Mapping):
+        params = getattr(params, "__dict__", None)
+    return params if isinstance(params, Mapping) else {}
+
+
+_REQUEST_ID_HEADERS: Final = (
+    "llm_provider-x-request-id", "llm_provider-request-id", "llm_provider-apim-request-id", "x-request-id",
+)  # fmt: skip
+
+
+def read_hidden(params: Mapping[str, Any]) -> Facts:
+    """Cost, cache hit, provider's request id."""
+    headers = params.get("additional_headers") or {}
+    facts: Facts = {
+        "provider_request_id": next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)
+    }
+    facts.update(read_cost(params.get("response_cost")))
+    if params.get("cache_hit") is True:
+        facts.update(cache_hit=True, cost=0.0, cost_source="cache", cost_currency="USD")
+    return facts
+
+
+def read_cost(cost: Any) -> Facts:
+    """LiteLLM's figure; nothing when it has none."""
+    if not isinstance(cost, (int, float)) or isinstance(cost, bool):
+        return {}
+    return {"cost": float(cost), "cost_source": "litellm", "cost_currency": "USD"}
+
+
+def read_error(error: BaseException) -> Facts:
+    """The HTTP status that LiteLLM's exceptions carry. Their text stays out: it may quote the prompt."""
+    status = getattr(error, "status_code", None)
+    try:
+        return {"http_status": int(status)} if status is not None else {}
+    except (TypeError, ValueError):
+        return {}

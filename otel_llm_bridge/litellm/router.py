@@ -1,0 +1,131 @@
+"""The Router: one logical call over its attempts. The wrapped methods exist alike in all supported versions."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import context as context_api
+
+from ..guard import guarded
+from ..invocation import current, detach
+from ..logical import LogicalCall
+from ..patching import Target
+from ..semconv import litellm as names
+from .calls import with_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..patching import Wrapper
+    from .calls import Begun, Calls
+
+
+def _logical(calls: Calls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Begun | None:
+    """``async_function_with_fallbacks(self, *args, **kwargs)``: the request itself, or one fallback of it."""
+    with guarded("router"):
+        outer = current()
+        group = kwargs.get("model")
+        if isinstance(outer, LogicalCall) and not outer.finished and kwargs.get("fallback_depth"):
+            outer.fall_back(group)
+            return None
+        return calls.begin_logical(group, str(getattr(args[0], "routing_strategy", "")), kwargs)
+    return None
+
+
+def _fallbacks(calls: Calls, function: Callable[..., Any]) -> Wrapper:
+    from ..drivers import driver_for
+
+    return driver_for(function, functools.partial(_logical, calls))
+
+
+def _attempt(calls: Calls, function: Callable[..., Any]) -> Wrapper:
+    """``make_call(self, original_function, *args, **kwargs)``: one attempt."""
+
+    async def make_call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        outer = current()
+        if not isinstance(outer, LogicalCall) or outer.finished:
+            return await wrapped(*args, **kwargs)
+        context = with_plan(outer.plan(kwargs.get("model")))
+        token = context_api.attach(context)
+        try:
+            return await wrapped(*args, **kwargs)
+        finally:
+            detach(token, context)
+
+    return make_call
+
+
+def _single(calls: Calls, function: Callable[..., Any]) -> Wrapper:
+    """``_generic_api_call_with_fallbacks(self, model, original_function, **kwargs)``: sync, one attempt only."""
+
+    def generic(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        group = kwargs.get("model") or (args[1] if len(args) > 1 else None)
+        call, settle = calls.begin_logical(group, str(getattr(args[0], "routing_strategy", "")), kwargs)
+        with call:
+            context = with_plan(call.plan(group))  # type: ignore[attr-defined]
+            token = context_api.attach(context)
+            try:
+                return settle(wrapped(*args, **kwargs))
+            finally:
+                detach(token, context)
+
+    return generic
+
+
+def _same_context(calls: Calls, function: Callable[..., Any]) -> Wrapper:
+    """``run_async_function``: inside a running loop LiteLLM runs the coroutine in a fresh thread.
+
+    The thread does not inherit the caller's Context; the coroutine is given it.
+    """
+
+    def run(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        caller = context_api.get_current()
+        if not args or not caller:
+            return wrapped(*args, **kwargs)
+        function, *rest = args
+
+        @functools.wraps(function)
+        async def in_callers_context(*args: Any, **kwargs: Any) -> Any:
+            token = context_api.attach(caller)
+            try:
+                return await function(*args, **kwargs)
+            finally:
+                detach(token, caller)
+
+        return wrapped(in_callers_context, *rest, **kwargs)
+
+    return run
+
+
+def _cooldown(calls: Calls, function: Callable[..., Any]) -> Wrapper:
+    """``router_cooldown_event_callback(router, deployment_id, exception_status, cooldown_time)``."""
+
+    async def cooldown(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with guarded("cooldown"):
+            told = {**dict(zip(("router", "deployment_id", "exception_status", "cooldown_time"), args, strict=False)), **kwargs}
+            invocation = current()
+            while invocation is not None and not isinstance(invocation, LogicalCall):
+                invocation = invocation.parent
+            if invocation is not None:
+                status = told.get("exception_status")
+                attributes = {
+                    names.DEPLOYMENT_ID: str(told.get("deployment_id")),
+                    names.EVENT_COOLDOWN_TIME: float(told.get("cooldown_time") or 0.0),
+                }
+                if str(status).isdigit():
+                    attributes[names.HTTP_STATUS] = int(str(status))
+                invocation.event(names.EVENT_COOLDOWN, attributes)
+        return await wrapped(*args, **kwargs)
+
+    return cooldown
+
+
+#: target -> its wrapper.
+POINTS: Final = (
+    (Target("litellm.router", "Router.async_function_with_fallbacks"), _fallbacks),
+    (Target("litellm.router", "Router.make_call"), _attempt),
+    (Target("litellm.router", "Router._generic_api_call_with_fallbacks"), _single),
+    (Target("litellm.litellm_core_utils.asyncify", "run_async_function"), _same_context),
+    (Target("litellm.router_utils.cooldown_callbacks", "router_cooldown_event_callback"), _cooldown),
+)

@@ -1,0 +1,113 @@
+"""Which tracer, meter and logger the bridge uses: the user's, or, where there are none, its own pipeline's."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import _logs, metrics, trace
+
+from .guard import guarded, logger
+from .semconv import gen_ai
+
+if TYPE_CHECKING:
+    from .export.pipeline import Pipeline
+    from .settings import Settings
+
+SCOPE = "otel_llm_bridge"
+
+
+def version() -> str:
+    """The version of this package."""
+    try:
+        return metadata.version("otel-llm-bridge")
+    except metadata.PackageNotFoundError:
+        return "0"
+
+
+class Providers:
+    """Resolved at the first call that is recorded, not before.
+
+    A program may set its global provider after `instrument()`, and it must not be told then that there is
+    one already. So the bridge looks when it needs one; if there is none by then, it builds its own
+    pipeline from the standard ``OTEL_*`` variables and makes it the global one.
+
+    Args:
+        settings: for a pipeline of our own.
+        tracer_provider, meter_provider, logger_provider: the user's, where given.
+    """
+
+    def __init__(
+        self, settings: Settings, tracer_provider: Any = None, meter_provider: Any = None, logger_provider: Any = None
+    ) -> None:
+        self._settings = settings
+        self._given = (tracer_provider, meter_provider, logger_provider)
+        self._lock = threading.Lock()
+        self.pipeline: Pipeline | None = None
+        #: The user's own provider that was attached to, so that its spans are counted and flushed.
+        self.attached: Any = None
+
+    @cached_property
+    def tracer(self) -> Any:
+        """The tracer; building the pipeline if there is no provider at all."""
+        provider = self.tracer_provider()
+        with guarded("provider"):
+            self._watch(provider)
+        return trace.get_tracer(SCOPE, version(), tracer_provider=provider, schema_url=gen_ai.SCHEMA_URL)
+
+    def tracer_provider(self) -> Any:
+        """The user's provider as an argument, or the global one, or our own."""
+        if self._given[0] is not None:
+            return self._given[0]
+        provider = trace.get_tracer_provider()
+        if not isinstance(provider, trace.ProxyTracerProvider):
+            return provider
+        with self._lock:
+            provider = trace.get_tracer_provider()
+            if isinstance(provider, trace.ProxyTracerProvider):
+                provider = self._build() or trace.NoOpTracerProvider()
+        return provider
+
+    def _build(self) -> Any:
+        try:
+            from .export import pipeline
+        except ImportError as error:
+            logger.warning("no spans: there is no TracerProvider, and none can be built without %s", error.name)
+            return None
+        self.pipeline = built = pipeline.build(self._settings)
+        if built.tracer_provider is not None:
+            trace.set_tracer_provider(built.tracer_provider)
+        if built.meter_provider is not None and isinstance(metrics.get_meter_provider(), _PROXY_METER):
+            metrics.set_meter_provider(built.meter_provider)
+        if built.logger_provider is not None and isinstance(_logs.get_logger_provider(), _PROXY_LOGGER):
+            _logs.set_logger_provider(built.logger_provider)
+        return built.tracer_provider
+
+    def _watch(self, provider: Any) -> None:
+        from .export import lifetime
+
+        lifetime.provider_seen(provider)
+        if self.pipeline is None:
+            from .export import pipeline
+
+            self.attached = provider
+            pipeline.attach(provider)
+
+    @cached_property
+    def meter(self) -> Any:
+        """The meter, after the tracer: the pipeline may have brought a provider."""
+        _ = self.tracer
+        return metrics.get_meter(SCOPE, version(), meter_provider=self._given[1], schema_url=gen_ai.SCHEMA_URL)
+
+    @cached_property
+    def logger(self) -> Any:
+        """The logger of the events that come after a span has ended."""
+        _ = self.tracer
+        return _logs.get_logger(SCOPE, version(), logger_provider=self._given[2], schema_url=gen_ai.SCHEMA_URL)
+
+
+# Their names are private, their instances are not.
+_PROXY_METER = type(metrics.get_meter_provider()) if "Proxy" in type(metrics.get_meter_provider()).__name__ else ()
+_PROXY_LOGGER = type(_logs.get_logger_provider()) if "Proxy" in type(_logs.get_logger_provider()).__name__ else ()

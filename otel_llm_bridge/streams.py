@@ -1,0 +1,267 @@
+"""The stream that a caller is given: the library's own, seen through a transparent proxy.
+
+The proxy passes ``isinstance``, attributes and methods. The call's Context is attached only around each
+read, never across a yield, and the call ends exactly once: drained, error, cancelled, closed, left and
+collected, or at the end of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import wrapt
+from opentelemetry import context as context_api
+
+from .guard import guarded
+from .invocation import Invocation, detach
+from .semconv import litellm as names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class ChunkReader(Protocol):
+    """Collects what the chunks of one stream say."""
+
+    def feed(self, chunk: Any) -> None:
+        """See one chunk, as the caller gets it. Must be cheap."""
+
+    def close(self, complete: bool) -> dict[str, Any]:
+        """The facts of the whole stream; ``complete`` when it was read to its end."""
+
+
+class StreamRecorder:
+    """What the proxy tells, and the one end of the call. Holds neither the stream nor the proxy."""
+
+    def __init__(self, invocation: Invocation, reader: ChunkReader, chunk_events: bool = False) -> None:
+        self.invocation = invocation
+        self.context = invocation.context
+        self._reader = reader
+        self._chunk_events = chunk_events
+        self.chunks = 0
+        self._first_clock = 0.0
+        invocation.suspend()
+        _reaper.start()
+
+    def saw(self, chunk: Any) -> None:
+        """The caller is given one more chunk."""
+        self.chunks += 1
+        if self.chunks == 1:
+            self._first_clock = time.perf_counter()
+            self.invocation.event(names.EVENT_FIRST_CHUNK)
+        elif self._chunk_events:
+            self.invocation.event(names.EVENT_CHUNK, {names.EVENT_CHUNK_INDEX: self.chunks - 1})
+        with guarded("chunk"):
+            self._reader.feed(chunk)
+
+    def raised(self, error: BaseException) -> None:
+        """A read has raised: the end, an error, or a cancellation."""
+        if isinstance(error, (StopIteration, StopAsyncIteration)):
+            self.end(names.OUTCOME_COMPLETE)
+        elif isinstance(error, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)):
+            self.end(names.OUTCOME_CANCELLED)
+        else:
+            self.end(names.OUTCOME_ERROR, error)
+
+    def end(self, outcome: str, error: BaseException | None = None) -> None:
+        """The stream is over; only the first call counts."""
+        invocation = self.invocation
+        if invocation.finished:
+            return
+        facts: dict[str, Any] = {"stream_outcome": outcome, "stream_chunks": self.chunks}
+        if self.chunks:
+            facts["time_to_first_chunk"] = self._first_clock - invocation.clock
+        token = context_api.attach(self.context)
+        try:
+            with guarded("stream"):
+                facts = {**self._reader.close(outcome == names.OUTCOME_COMPLETE), **facts}
+        finally:
+            detach(token, self.context)
+        if outcome == names.OUTCOME_COMPLETE:
+            invocation.event(names.EVENT_LAST_CHUNK, {names.STREAM_CHUNKS: self.chunks})
+        invocation.error = error
+        invocation.finish(**facts)
+
+
+# `wrapt.ObjectProxy` adds `__iter__` to whatever it stands for; the base of wrapt 2 does not.
+_Base: Final[Any] = getattr(wrapt, "BaseObjectProxy", wrapt.ObjectProxy)
+
+
+class StreamProxy(_Base):  # type: ignore[misc]
+    """Stands for a stream of the library, sync or async. Made by `proxy_for`."""
+
+    def __init__(self, stream: Any, recorder: StreamRecorder) -> None:
+        super().__init__(stream)
+        self._self_recorder = recorder
+
+    def __getattr__(self, name: str) -> Any:
+        # `hasattr` must answer as it does for the stream itself, so these are not methods of the class.
+        value = super().__getattr__(name)
+        end = _ENDINGS.get(name)
+        return value if end is None else end(value, self._self_recorder)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.__wrapped__.__reduce_ex__(protocol)
+
+    def __del__(self) -> None:
+        try:
+            recorder = self._self_recorder
+        except (AttributeError, ValueError):  # never initialised
+            return
+        if not recorder.invocation.finished:
+            _reaper.add(recorder)
+
+
+def _closing(close: Callable[..., Any], recorder: StreamRecorder) -> Callable[..., Any]:
+    @functools.wraps(close)
+    def close_and_end(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return close(*args, **kwargs)
+        finally:
+            recorder.end(names.OUTCOME_CLOSED_EARLY)
+
+    return close_and_end
+
+
+def _aclosing(aclose: Callable[..., Any], recorder: StreamRecorder) -> Callable[..., Any]:
+    @functools.wraps(aclose)
+    async def aclose_and_end(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await aclose(*args, **kwargs)
+        finally:
+            recorder.end(names.OUTCOME_CLOSED_EARLY)
+
+    return aclose_and_end
+
+
+_ENDINGS: Final = {"close": _closing, "aclose": _aclosing}
+
+
+def _next(self: StreamProxy) -> Any:
+    recorder = self._self_recorder
+    token = context_api.attach(recorder.context)
+    try:
+        chunk = self.__wrapped__.__next__()
+    except BaseException as error:
+        detach(token, recorder.context)
+        recorder.raised(error)
+        raise
+    detach(token, recorder.context)
+    recorder.saw(chunk)
+    return chunk
+
+
+async def _anext(self: StreamProxy) -> Any:
+    recorder = self._self_recorder
+    token = context_api.attach(recorder.context)
+    try:
+        chunk = await self.__wrapped__.__anext__()
+    except BaseException as error:
+        detach(token, recorder.context)
+        recorder.raised(error)
+        raise
+    detach(token, recorder.context)
+    recorder.saw(chunk)
+    return chunk
+
+
+def _same(self: StreamProxy) -> Any:
+    return self
+
+
+def _enter(self: StreamProxy) -> Any:
+    self.__wrapped__.__enter__()
+    return self
+
+
+async def _aenter(self: StreamProxy) -> Any:
+    await self.__wrapped__.__aenter__()
+    return self
+
+
+def _exit(self: StreamProxy, *error: Any) -> Any:
+    return _closing(self.__wrapped__.__exit__, self._self_recorder)(*error)
+
+
+async def _aexit(self: StreamProxy, *error: Any) -> Any:
+    return await _aclosing(self.__wrapped__.__aexit__, self._self_recorder)(*error)
+
+
+_PROTOCOL: Final = {
+    "__iter__": _same, "__next__": _next, "__enter__": _enter, "__exit__": _exit,
+    "__aiter__": _same, "__anext__": _anext, "__aenter__": _aenter, "__aexit__": _aexit,
+}  # fmt: skip
+
+
+@functools.lru_cache(maxsize=256)
+def _proxy_class(stream_type: type) -> type[StreamProxy]:
+    """A proxy with just those special methods that the stream's type has: ABCs look for them on the type."""
+    methods = {name: method for name, method in _PROTOCOL.items() if hasattr(stream_type, name)}
+    return type("StreamProxy", (StreamProxy,), methods)
+
+
+def is_stream(result: Any) -> bool:
+    """Whether ``result`` is read by ``next`` or ``anext``."""
+    kind = type(result)
+    return hasattr(kind, "__anext__") or hasattr(kind, "__next__")
+
+
+def proxy_for(stream: Any, recorder: StreamRecorder) -> StreamProxy:
+    """The proxy that the caller is given instead of ``stream``."""
+    return _proxy_class(type(stream))(stream, recorder)
+
+
+class _Reaper:
+    """Ends streams that were left and collected, outside of the collector.
+
+    A finaliser may run in the middle of anything on its thread, also while that thread holds a lock of
+    the span processor: ending a span there could wait for itself. `queue.SimpleQueue.put` is made for it.
+    """
+
+    def __init__(self) -> None:
+        self._left: queue.SimpleQueue[StreamRecorder | threading.Event] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="otel-llm-bridge-streams", daemon=True)
+                    self._thread.start()
+
+    def add(self, recorder: StreamRecorder) -> None:
+        self._left.put(recorder)
+
+    def _run(self) -> None:
+        while True:
+            self._end(self._left.get())
+
+    def settle(self, timeout: float = 1.0) -> None:
+        """Return once everything that had been left before is ended, or after ``timeout`` seconds."""
+        if self._thread is None:
+            return
+        done = threading.Event()
+        self._left.put(done)
+        done.wait(timeout)
+
+    @staticmethod
+    def _end(left: StreamRecorder | threading.Event) -> None:
+        if isinstance(left, threading.Event):
+            left.set()
+        else:
+            with guarded("reaper"):
+                left.end(names.OUTCOME_ABANDONED)
+
+    def after_fork(self) -> None:
+        self.__init__()  # type: ignore[misc]
+
+
+_reaper: Final = _Reaper()
+settle_left_streams: Final = _reaper.settle
+after_fork: Final = _reaper.after_fork
