@@ -17,7 +17,7 @@ from ..invocation import Invocation, current
 from ..logical import LogicalCall, Plan
 from ..semconv import gen_ai
 from ..streams import StreamRecorder, is_stream, proxy_for
-from . import chunks, reading
+from . import chunks, pricing, reading
 from .wrap_points import Family
 
 if TYPE_CHECKING:
@@ -96,14 +96,15 @@ class Calls:
             if outer.facts["attempts"] and model != outer.facts.get("path", [model])[-1]:
                 outer.fall_back(model)
             facts = outer.claim(outer.plan(model), None, model)
-            begun = self._begin_inference(family, call_type, request, facts, outer)
+            begun = self._begin_inference(family, call_type, request, facts, outer, final=False)
             begun[0].bound = True
             begun[0].kept["logging"] = request.get("litellm_logging_obj")
             return begun
         return None
 
     def _begin_inference(
-        self, family: Family, call_type: str, request: dict[str, Any], attempt: dict[str, Any], outer: Invocation | None
+        self, family: Family, call_type: str, request: dict[str, Any], attempt: dict[str, Any], outer: Invocation | None,
+        final: bool = True,
     ) -> Begun:
         facts = reading.clean({**reading.read_request(family.operation, request, self.litellm), **attempt})
         facts["call_type"] = call_type
@@ -113,7 +114,6 @@ class Calls:
             request=request,
             messages=request.get("messages"),
             logging=request.get("litellm_logging_obj"),
-            count_tokens=self._count_tokens,
         )
 
         def settle(result: Any) -> Any:
@@ -121,30 +121,30 @@ class Calls:
                 outer.attempt_answered(invocation)
             if is_stream(result):
                 with guarded("stream"):
-                    reader = chunks.READERS[family.chunks](invocation, result)
+                    reader = chunks.READERS[family.chunks](self.litellm, invocation, result)
                     facts.update(reading.clean(reading.read_hidden(reading.hidden(result))))
                     return proxy_for(result, StreamRecorder(invocation, reader, self.settings.chunk_events))
                 return result
             with guarded("response"):
-                self._read_response(family, invocation, result)
+                self._read_response(family, invocation, result, final)
             return result
 
         return invocation, settle
 
-    def _read_response(self, family: Family, invocation: Invocation, result: Any) -> None:
+    def _read_response(self, family: Family, invocation: Invocation, result: Any, final: bool) -> None:
+        """``final``: LiteLLM has put its own figures on the result; it has not on one that it may repeat."""
         invocation.kept["response"] = result
         facts = reading.RESPONSES[family.reader](result)
-        facts.update(reading.read_hidden(reading.hidden(result)))
-        if facts.get("cost") is None:
-            facts.update(self._cost_of(invocation, result))
+        params = reading.hidden(result)
+        facts.update(reading.read_hidden(params))
+        if final:
+            facts.update(reading.read_cost(params.get("response_cost")))
+        if "cost" not in facts and "input_tokens" in facts:
+            facts.update(pricing.price(invocation, result if final else self._bare(result)))
         invocation.facts.update(reading.clean(facts))
 
-    def _cost_of(self, invocation: Invocation, result: Any) -> dict[str, Any]:
-        """LiteLLM's figure for an answer that does not carry it: what its own record of the call has."""
-        return reading.read_cost(reading.get(invocation.kept.get("logging"), "model_call_details.response_cost"))
-
-    def _count_tokens(self, **what: Any) -> int:
-        return int(self.litellm.token_counter(model="", **what))
+    def _bare(self, result: Any) -> Any:
+        return pricing.answer_with(self.litellm, reading.get(result, "model"), reading.get(result, "usage"))
 
     # --- calls that LiteLLM itself repeats ----------------------------------------------------------
 

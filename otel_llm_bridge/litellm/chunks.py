@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any, Final
 
 from ..guard import guarded
 from ..semconv import litellm as names
-from . import reading
+from . import pricing, reading
 from .reading import Facts, clean, first, get
 
 if TYPE_CHECKING:
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 class ChatChunks:
     """Chat and text completions: LiteLLM's wrapper keeps the chunks itself, so nothing is kept twice."""
 
-    def __init__(self, invocation: Invocation, stream: Any) -> None:
-        self._kept = invocation.kept
+    def __init__(self, litellm: Any, invocation: Invocation, stream: Any) -> None:
+        self._litellm = litellm
+        self._invocation = invocation
         # The list, not the stream: the stream must be free to be collected.
         self._chunks = getattr(stream, "chunks", None)
-        self._usage: Any = None
         self._first: Any = None
         self._last: Any = None
 
@@ -35,79 +36,49 @@ class ChatChunks:
 
     def close(self, complete: bool) -> Facts:
         """See `streams.ChunkReader`."""
-        chunks = self._chunks or [chunk for chunk in (self._first, self._last) if chunk is not None]
-        facts: Facts = {}
-        reasons: dict[int, str] = {}
-        usage = None
-        for chunk in chunks:
-            if "response_id" not in facts:
-                facts["response_id"] = get(chunk, "id")
-                facts["response_model"] = get(chunk, "model")
-            usage = get(chunk, "usage") or usage
-            for choice in get(chunk, "choices") or ():
-                reason = get(choice, "finish_reason")
-                if reason:
-                    reasons[get(choice, "index") or 0] = str(reason)
-        if self._last is not None and not reasons:
-            # LiteLLM gives the reason in a chunk of its own, which it does not always keep.
-            reasons.update(_reasons(self._last))
-        if reasons:
-            facts["finish_reasons"] = [reasons[index] for index in sorted(reasons)]
-        rebuilt = self._kept.get("rebuilt")
-        if usage is not None:
-            facts.update(reading.read_usage(usage))
-        elif complete and rebuilt is not None:
-            facts.update(reading.read_usage(get(rebuilt, "usage"), names.USAGE_ESTIMATED))
-        elif chunks:
-            facts.update(_estimate(self._kept, chunks))
-        facts.update(_cost(self._kept, rebuilt, complete))
+        # LiteLLM gives a last chunk of its own making (finish reason, usage) that it does not keep.
+        chunks = [*(self._chunks or [self._first]), self._last]
+        chunks = [chunk for chunk in chunks if chunk is not None]
+        if not chunks:
+            return {}
+        facts: Facts = {"response_id": get(chunks[0], "id"), "response_model": get(chunks[0], "model")}
+        facts["finish_reasons"] = _finish_reasons(chunks)
+        reported = [usage for usage in (get(chunk, "usage") for chunk in chunks[:-1]) if usage is not None]
+        usage, source = (reported[-1], names.USAGE_FROM_PROVIDER) if reported else (self._estimated(complete, chunks), names.USAGE_ESTIMATED)
+        facts.update(reading.read_usage(usage, source))
+        with guarded("cost"):
+            answer = pricing.answer_with(self._litellm, facts["response_model"], usage)
+            facts.update(pricing.price(self._invocation, answer))
         return clean(facts)
 
-
-def _reasons(chunk: Any) -> dict[int, str]:
-    found = {}
-    for choice in get(chunk, "choices") or ():
-        reason = get(choice, "finish_reason")
-        if reason:
-            found[get(choice, "index") or 0] = str(reason)
-    return found
-
-
-def _estimate(kept: dict[str, Any], chunks: list[Any]) -> Facts:
-    """Tokens of a stream that was left early, by LiteLLM's default tokenizer.
-
-    Not by the model's own: LiteLLM would fetch it from the network for some models.
-    """
-    count = kept.get("count_tokens")
-    if count is None:
-        return {}
-    text = "".join(
-        str(first(choice, ("delta.content", "text")) or "") for chunk in chunks for choice in get(chunk, "choices") or ()
-    )
-    facts: Facts = {"output_tokens": count(text=text), "usage_source": names.USAGE_ESTIMATED}
-    messages = kept.get("messages")
-    if isinstance(messages, list):
-        facts["input_tokens"] = count(messages=messages)
-    return facts
+    def _estimated(self, complete: bool, chunks: list[Any]) -> Any:
+        """LiteLLM's own figure where it has rebuilt the answer and counted, else its tokenizer's."""
+        kept = self._invocation.kept
+        usage = get(kept.get("rebuilt"), "usage") if complete else None
+        if usage is not None and not pricing.is_zero(usage):
+            return usage
+        choices = [choice for chunk in chunks[:-1] for choice in get(chunk, "choices") or ()]
+        text = "".join(str(first(choice, ("delta.content", "text")) or "") for choice in choices)
+        return pricing.estimate_usage(self._litellm, kept.get("messages"), text)
 
 
-def _cost(kept: dict[str, Any], rebuilt: Any, complete: bool) -> Facts:
-    """LiteLLM's cost of the answer that it rebuilt from the chunks."""
-    logging_obj = kept.get("logging")
-    if rebuilt is None or logging_obj is None or not complete:
-        return {}
-    calculate = first(logging_obj, ("response_cost_calculator", "_response_cost_calculator"))
-    with guarded("stream cost"):
-        return reading.read_cost(calculate(result=rebuilt)) if calculate else {}
-    return {}
+def _finish_reasons(chunks: list[Any]) -> list[str]:
+    reasons: dict[int, str] = {}
+    for chunk in chunks:
+        for choice in get(chunk, "choices") or ():
+            reason = get(choice, "finish_reason")
+            if reason:
+                reasons[get(choice, "index") or 0] = str(reason)
+    return [reasons[index] for index in sorted(reasons)]
 
 
 class EventStream:
     """Streams whose events say something of the answer as a whole: the last that has a thing, has it."""
 
-    def __init__(self, read: Callable[[Any], Facts], invocation: Invocation) -> None:
+    def __init__(self, read: Callable[[Any], Facts], litellm: Any, invocation: Invocation) -> None:
         self._read = read
-        self._kept = invocation.kept
+        self._litellm = litellm
+        self._invocation = invocation
         self._facts: Facts = {}
 
     def feed(self, chunk: Any) -> None:
@@ -116,7 +87,13 @@ class EventStream:
 
     def close(self, complete: bool) -> Facts:
         """See `streams.ChunkReader`."""
-        return self._facts
+        facts = self._facts
+        if "output_tokens" in facts:
+            with guarded("cost"):
+                usage = pricing.usage_of(self._litellm, facts)
+                answer = pricing.answer_with(self._litellm, facts.get("response_model"), usage)
+                facts.update(pricing.price(self._invocation, answer))
+        return facts
 
 
 def _responses_event(event: Any) -> Facts:
@@ -125,17 +102,6 @@ def _responses_event(event: Any) -> Facts:
 
 
 def _messages_event(event: Any) -> Facts:
-    """One event of Anthropic's stream: an object, a mapping, or the bytes of server-sent events."""
-    if isinstance(event, (bytes, str)):
-        facts: Facts = {}
-        text = event.decode("utf-8", "replace") if isinstance(event, bytes) else event
-        for line in text.splitlines():
-            if line.startswith("data:"):
-                try:
-                    facts.update(clean(_messages_event(json.loads(line[5:]))))
-                except ValueError:
-                    continue
-        return facts
     message = get(event, "message")
     facts = {} if message is None else reading.RESPONSES["messages"](message)
     stop = get(event, "delta.stop_reason")
@@ -143,31 +109,36 @@ def _messages_event(event: Any) -> Facts:
         facts["finish_reasons"] = [str(stop)]
     usage = get(event, "usage")
     if usage is not None:
-        # The closing event tells the output; the input, where it repeats it, is the same as at the start.
-        told = reading.read_usage(usage)
-        facts.update({name: value for name, value in told.items() if value or name not in ("input_tokens",)})
+        # The closing event tells the output; the input, where it repeats it, is no less than at the start.
+        facts.update({name: value for name, value in reading.read_usage(usage).items() if value})
     return facts
 
 
-def _generate_content_event(chunk: Any) -> Facts:
-    if isinstance(chunk, (bytes, str)):
+def _server_sent(read: Callable[[Any], Facts]) -> Callable[[Any], Facts]:
+    """``read`` for events that may also come as the text of server-sent events."""
+
+    def read_event(event: Any) -> Facts:
+        if not isinstance(event, (bytes, str)):
+            return read(event)
+        text = event.decode("utf-8", "replace") if isinstance(event, bytes) else event
         facts: Facts = {}
-        text = chunk.decode("utf-8", "replace") if isinstance(chunk, bytes) else chunk
         for line in text.splitlines():
-            if line.startswith("data:"):
-                try:
-                    facts.update(clean(_generate_content_event(json.loads(line[5:]))))
-                except ValueError:
-                    continue
+            if line.startswith("data:") and line[5:].strip().startswith("{"):
+                with contextlib.suppress(ValueError):
+                    facts.update(clean(read(json.loads(line[5:]))))
         return facts
-    return reading.RESPONSES["generate_content"](chunk)
+
+    return read_event
 
 
-READERS: Final[dict[str, Callable[[Invocation, Any], Any]]] = {
+#: name in `wrap_points.Family.chunks` -> ``(litellm, invocation, stream) -> streams.ChunkReader``.
+READERS: Final[dict[str, Callable[[Any, Invocation, Any], Any]]] = {
     "chat": ChatChunks,
-    "responses": lambda invocation, _stream: EventStream(_responses_event, invocation),
-    "messages": lambda invocation, _stream: EventStream(_messages_event, invocation),
-    "generate_content": lambda invocation, _stream: EventStream(_generate_content_event, invocation),
+    "responses": lambda litellm, call, _: EventStream(_responses_event, litellm, call),
+    "messages": lambda litellm, call, _: EventStream(_server_sent(_messages_event), litellm, call),
+    "generate_content": lambda litellm, call, _: EventStream(
+        _server_sent(reading.RESPONSES["generate_content"]), litellm, call
+    ),
 }
 
 

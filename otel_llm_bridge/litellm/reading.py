@@ -216,7 +216,9 @@ def _chat(response: Any) -> Facts:
 
 
 def _embedding(response: Any) -> Facts:
-    return {"response_model": get(response, "model"), **read_usage(get(response, "usage"))}
+    usage = read_usage(get(response, "usage"))
+    usage.pop("output_tokens", None)  # an embedding writes none; LiteLLM says 0
+    return {"response_model": get(response, "model"), **usage}
 
 
 def _responses(response: Any) -> Facts:
@@ -293,12 +295,11 @@ _REQUEST_ID_HEADERS: Final = (
 
 
 def read_hidden(params: Mapping[str, Any]) -> Facts:
-    """Cost, cache hit, provider's request id."""
+    """Cache hit and the provider's request id."""
     headers = params.get("additional_headers") or {}
     facts: Facts = {
         "provider_request_id": next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)
     }
-    facts.update(read_cost(params.get("response_cost")))
     if params.get("cache_hit") is True:
         facts.update(cache_hit=True, cost=0.0, cost_source="cache", cost_currency="USD")
     return facts

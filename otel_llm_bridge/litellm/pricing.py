@@ -1,0 +1,61 @@
+"""Cost, by LiteLLM's own calculation. Only for answers that do not carry LiteLLM's figure already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..guard import guarded
+from ..invocation import Invocation
+from .reading import Facts, first, get, read_cost
+
+
+def price(invocation: Invocation, answer: Any) -> Facts:
+    """What ``answer`` cost, by the record that LiteLLM keeps of the call: custom prices and tiers included.
+
+    Args:
+        answer: a response of LiteLLM, or one made by `answer_with`.
+
+    Returns:
+        The facts of the cost; none when LiteLLM does not know the price.
+    """
+    logging_obj = invocation.kept.get("logging")
+    calculate = first(logging_obj, ("response_cost_calculator", "_response_cost_calculator"))
+    if calculate is None:
+        return {}
+    cost = None
+    with guarded("cost"):
+        cost = calculate(result=answer, router_model_id=invocation.facts.get("deployment_id"))
+    return read_cost(cost)
+
+
+def answer_with(litellm: Any, model: str | None, usage: Any) -> Any:
+    """A response that has nothing but its usage: what a stream leaves to be priced."""
+    return litellm.ModelResponse(model=model, usage=usage)
+
+
+def estimate_usage(litellm: Any, messages: Any, text: str) -> Any:
+    """Usage counted by LiteLLM's default tokenizer.
+
+    Not by the model's own: for some models LiteLLM would fetch it from the network.
+    """
+    written = litellm.token_counter(model="", text=text) if text else 0
+    read = litellm.token_counter(model="", messages=messages) if isinstance(messages, list) else 0
+    return litellm.Usage(prompt_tokens=read, completion_tokens=written, total_tokens=read + written)
+
+
+def usage_of(litellm: Any, facts: Facts) -> Any:
+    """LiteLLM's usage object with the token counts of ``facts``."""
+    read, written = facts.get("input_tokens", 0), facts.get("output_tokens", 0)
+    return litellm.Usage(
+        prompt_tokens=read,
+        completion_tokens=written,
+        total_tokens=read + written,
+        cache_read_input_tokens=facts.get("cache_read_tokens", 0),
+        cache_creation_input_tokens=facts.get("cache_write_tokens", 0),
+    )
+
+
+def is_zero(usage: Any) -> bool:
+    """LiteLLM 1.106 rebuilds a stream without reported usage as 0 tokens; that is not a figure."""
+    return not get(usage, "prompt_tokens") and not get(usage, "completion_tokens")
+
