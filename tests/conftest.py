@@ -1,0 +1,79 @@
+"""Parts that all tests share: the real LiteLLM, a fake provider on loopback, the bridge in strict mode."""
+
+from __future__ import annotations
+
+import os
+
+# Without it, LiteLLM asks the network for its price list when it is imported.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import otel_llm_bridge
+from otel_llm_bridge import streams
+from otel_llm_bridge.demo.provider import FakeProvider
+
+#: What a user asks in most tests; no assertion depends on its words.
+MESSAGES = [{"role": "user", "content": "Is there anybody?"}]
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[FakeProvider]:
+    """The fake provider, one for the session."""
+    with FakeProvider() as running:
+        yield running
+
+
+@pytest.fixture
+def openai_kwargs(provider: FakeProvider) -> dict[str, Any]:
+    """What makes LiteLLM send an ``openai/…`` model to the fake provider."""
+    return {"api_base": f"{provider.url}/v1", "api_key": "sk-test", "max_retries": 0}
+
+
+class Bridge:
+    """The bridge while it is on, and what it has recorded."""
+
+    def __init__(self, provider: TracerProvider, exporter: InMemorySpanExporter) -> None:
+        self.provider = provider
+        self.exporter = exporter
+
+    def spans(self) -> list[ReadableSpan]:
+        """Finished spans, in the order of their start."""
+        streams.settle_left_streams(5)
+        return sorted(self.exporter.get_finished_spans(), key=lambda span: span.start_time or 0)
+
+    def span(self) -> ReadableSpan:
+        """The only span."""
+        (span,) = self.spans()
+        return span
+
+    def inference(self) -> list[ReadableSpan]:
+        """Those of upstream attempts."""
+        return [span for span in self.spans() if "gen_ai.operation.name" in (span.attributes or {})]
+
+
+@pytest.fixture
+def make_bridge() -> Iterator[Callable[..., Bridge]]:
+    """Switch the bridge on with options, for one test; it is off again afterwards."""
+
+    def make(**options: Any) -> Bridge:
+        exporter = InMemorySpanExporter()
+        provider = TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        otel_llm_bridge.instrument(**{"tracer_provider": provider, "strict": True, "handle_signals": False, **options})
+        return Bridge(provider, exporter)
+
+    yield make
+    otel_llm_bridge.uninstrument()
+
+
+@pytest.fixture
+def bridge(make_bridge: Callable[..., Bridge]) -> Bridge:
+    """The bridge with its defaults, faults of its own raised."""
+    return make_bridge()
