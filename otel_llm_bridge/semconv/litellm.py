@@ -48,6 +48,11 @@ ROUTER_SERVED_MODEL: Final = "litellm.router.served.model"
 ROUTER_SERVED_GROUP: Final = "litellm.router.served.model_group"
 ROUTER_PATH: Final = "litellm.router.path"
 
+# One run of a callback (callback span).
+CALLBACK_NAME: Final = "litellm.callback.name"
+CALLBACK_MODE: Final = "litellm.callback.mode"
+CALLBACK_POINT: Final = "litellm.callback.point"
+
 # Values.
 KIND_FIRST, KIND_RETRY, KIND_FALLBACK = "first", "retry", "fallback"
 OUTCOME_COMPLETE: Final = "complete"

@@ -1,0 +1,238 @@
+"""The callbacks, where they run, and what has become of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from typing import Any, Final
+
+from opentelemetry import trace
+
+from ..guard import logger
+from ..settings import Settings
+from . import lanes, loops
+from .hosts import Host
+from .lanes import COMPLETED, FAILED, OWNER_GONE, QUEUE_FULL, TIMED_OUT, Run
+from .points import Binding, Event
+from .registry import Counts, Registration, Registry
+from .spans import GetTracer, spanned
+from .workers import BackgroundLoop, Workers
+
+#: So many failures in a row, and a callback is called no more.
+UNPLUG_AFTER: Final = 100
+
+_HOST: Final = "_otel_llm_bridge_host"
+_NOTHING: Final = Binding(lambda _event: None, is_async=False)
+
+
+class Dispatcher:
+    """The callbacks, where they run, and what has become of them."""
+
+    def __init__(self, settings: Settings | None = None, get_tracer: GetTracer | None = None) -> None:
+        self.registry = Registry()
+        self._get_tracer = get_tracer or (lambda: trace.get_tracer("otel_llm_bridge"))
+        self._lock = threading.RLock()
+        self._settings = settings
+        self.registry.removed = self._retire
+        #: Those that have figures: registered, or with something pending.
+        self._known: dict[int, Registration] = {}
+        #: The figures of those that were removed, by name: registering for one request must not cost memory.
+        self._retired: dict[str, Counts] = {}
+        self._unplugged: dict[str, str] = {}
+        self._reset()
+        if settings is not None:
+            self.configure(settings)
+
+    def _reset(self) -> None:
+        self.workers = Workers()
+        self._background = BackgroundLoop()
+        #: The places where something is pending.
+        self.busy: set[Host] = set()
+        self._pending = 0
+
+    @property
+    def settings(self) -> Settings:
+        """The options in force; those of the environment until `configure` is called."""
+        if self._settings is None:
+            self.configure(Settings.resolve())
+        assert self._settings is not None
+        return self._settings
+
+    def configure(self, settings: Settings, get_tracer: GetTracer | None = None) -> None:
+        """Take over the options, and where spans for runs are started."""
+        self._settings = settings
+        self.registry.limit = settings.callbacks_max
+        loops.budget = settings.exit_timeout
+        if get_tracer is not None:
+            self._get_tracer = get_tracer
+
+    # Where things run.
+
+    def host_of(self, loop: asyncio.AbstractEventLoop) -> Host:
+        """The place for callbacks on ``loop``; from now on its end is watched."""
+        host = self.known_host(loop)
+        if host is None:
+            host = Host(loop, self.workers, self._finished, self.busy)
+            setattr(loop, _HOST, host)
+            loops.watch(loop)
+        return host
+
+    def known_host(self, loop: asyncio.AbstractEventLoop) -> Host | None:
+        """The place for callbacks on ``loop``, if there is one."""
+        host: Host | None = getattr(loop, _HOST, None)
+        # After a fork, and in tests, there may be one of another dispatcher.
+        return host if host is not None and host.workers is self.workers else None
+
+    def background(self) -> Host:
+        """The place for callbacks on our own loop.
+
+        Raises:
+            RuntimeError: the process is so near its end that no thread can be started.
+        """
+        loop = self._background.get()
+        host = self.known_host(loop)
+        if host is None:
+            with self._lock:
+                host = self.known_host(loop) or Host(loop, self.workers, self._finished, self.busy)
+                setattr(loop, _HOST, host)
+        return host
+
+    def place(self, mode: str, loop: asyncio.AbstractEventLoop | None) -> Host:
+        """Where a callback of that mode runs, for a call on ``loop``."""
+        if mode != "background" and loop is not None and not loop.is_closed():
+            with contextlib.suppress(AttributeError):  # a loop without a __dict__: its end could not be watched
+                return self.host_of(loop)
+        return self.background()
+
+    # One run.
+
+    def accept(self, registration: Registration, event: Event, is_async: bool) -> Run | None:
+        """Account for one more run; ``None``, and counted, when it cannot be."""
+        counts = registration.counts
+        with self._lock:
+            self._known[registration.number] = registration
+            counts.accepted += 1
+            if self._pending >= self.settings.callbacks_queue_size:
+                self._drop(registration, QUEUE_FULL)
+                return None
+            self._pending += 1
+            counts.pending += 1
+        timeout = registration.timeout if registration.timeout is not None else self.settings.callbacks_timeout
+        try:
+            bound = registration.bound_at(event.point)
+        except Exception as error:
+            self._finished(Run(registration, _NOTHING, event, timeout), FAILED, error)
+            return None
+        if bound is None:  # its owner has gone since
+            self._finished(Run(registration, _NOTHING, event, timeout), OWNER_GONE, None)
+            return None
+        binding = bound.for_async if is_async else bound.for_sync
+        if self.settings.callback_spans:
+            binding = spanned(binding, registration, self._get_tracer)
+        return Run(registration, binding, event, timeout)
+
+    def _drop(self, registration: Registration, reason: str) -> None:
+        dropped = registration.counts.dropped
+        dropped[reason] = dropped.get(reason, 0) + 1
+        if dropped[reason] == 1:
+            logger.warning("callback %s: a run was dropped (%s); further ones are only counted", registration.name, reason)
+
+    def run_now(self, run: Run) -> BaseException | None:
+        """Run a plain function in place; returns what it raised."""
+        error: BaseException | None = None
+        begun = time.monotonic()
+        try:
+            run.binding.call(run.event)
+        except Exception as raised:
+            error = raised
+        except BaseException as raised:
+            self._finished(run, FAILED, raised)
+            raise
+        late = error is None and time.monotonic() - begun > run.timeout
+        self._finished(run, TIMED_OUT if late else COMPLETED if error is None else FAILED, error)
+        return error
+
+    def _finished(self, run: Run, outcome: str, error: BaseException | None) -> None:
+        registration = run.registration
+        counts = registration.counts
+        run.finished = True
+        with self._lock:
+            self._pending -= 1
+            counts.pending -= 1
+            if outcome in (COMPLETED, FAILED, TIMED_OUT):
+                setattr(counts, outcome, getattr(counts, outcome) + 1)
+            else:
+                self._drop(registration, outcome)
+            registration.failures_in_a_row = 0 if outcome == COMPLETED else registration.failures_in_a_row + 1
+            first = counts.failed + counts.timed_out == 1 and outcome in (FAILED, TIMED_OUT)
+            unplug = registration.failures_in_a_row == UNPLUG_AFTER
+        if first:
+            # The error's text may hold a prompt or a key, so it is for DEBUG only.
+            what = f"failed with {type(error).__qualname__}" if error else f"took longer than {run.timeout:g} s"
+            logger.warning("callback %s %s at %s; further ones are only counted", registration.name, what, run.event.point)
+            logger.debug("callback %s", registration.name, exc_info=error)
+        if error is not None and callable(registration.on_error):
+            try:
+                registration.on_error(error, run.event)
+            except Exception:
+                logger.debug("on_error of callback %s", registration.name, exc_info=True)
+        if not counts.pending and not self.registry.has(registration):
+            self._retire(registration)
+        if unplug:
+            self._unplugged[registration.name] = type(error).__qualname__ if error else outcome
+            registration.remove()
+            logger.error(
+                "callback %s is unplugged: it has failed %d times in a row (%s)",
+                registration.name, UNPLUG_AFTER, self._unplugged[registration.name],
+            )  # fmt: skip
+
+    # Figures.
+
+    def _retire(self, registration: Registration) -> None:
+        with self._lock:
+            if registration.counts.pending or self._known.pop(registration.number, None) is None:
+                return
+            self._retired.setdefault(registration.name, Counts()).add(registration.counts)
+            registration.counts = Counts()
+
+    def _figures(self) -> dict[str, Counts]:
+        figures: dict[str, Counts] = {}
+        for name, counts in (*self._retired.items(), *((one.name, one.counts) for one in self._known.values())):
+            figures.setdefault(name, Counts()).add(counts)
+        return figures
+
+    def totals(self) -> Counts:
+        """The figures of all callbacks together."""
+        totals = Counts()
+        with self._lock:
+            for counts in self._figures().values():
+                totals.add(counts)
+        return totals
+
+    def pending(self) -> dict[str, int]:
+        """Runs that are going on or waiting, by callback."""
+        with self._lock:
+            return {name: counts.pending for name, counts in self._figures().items() if counts.pending}
+
+    def stats(self) -> dict[str, Any]:
+        """See `otel_llm_bridge.callbacks.stats`."""
+        with self._lock:
+            by_name = {one.name: Counts() for one in self.registry.all()} | self._figures()
+            return self.totals().as_dict() | {
+                "callbacks": {name: counts.as_dict() for name, counts in by_name.items()},
+                "unplugged": dict(self._unplugged),
+            }
+
+    def after_fork_in_child(self) -> None:
+        """The parent runs what was pending; the child begins with nothing, and with its own threads."""
+        self._lock = threading.RLock()
+        lanes.after_fork_in_child()
+        for host in list(self.busy):
+            host.disown()
+        self._reset()
+        for registration in (*self._known.values(), *self.registry.all()):
+            registration.counts = Counts()
+        self._known.clear()
+        self._retired.clear()

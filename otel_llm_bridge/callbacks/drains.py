@@ -1,0 +1,145 @@
+"""Waiting for what is pending: on demand, at the end of a loop, and at the end of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ..guard import logger
+from .dispatch import Dispatcher
+from .hosts import Host, wait_for
+from .lanes import OUT_OF_TIME
+
+
+@dataclasses.dataclass(frozen=True)
+class DrainReport:
+    """What a drain has seen.
+
+    Attributes:
+        complete: nothing is pending any more.
+        completed, failed, timed_out: runs that came to that end during the drain.
+        dropped: runs that were dropped during the drain, by reason.
+        pending: runs that are still going on or waiting, by callback.
+        elapsed: seconds that the drain took.
+    """
+
+    complete: bool
+    completed: int
+    failed: int
+    timed_out: int
+    dropped: Mapping[str, int]
+    pending: Mapping[str, int]
+    elapsed: float
+
+
+class _Begun:
+    """A drain that has begun."""
+
+    def __init__(self, dispatcher: Dispatcher, timeout: float | None) -> None:
+        self._dispatcher = dispatcher
+        self._at = time.monotonic()
+        self._timeout = dispatcher.settings.exit_timeout if timeout is None else timeout
+        self._before = dispatcher.totals()
+
+    def left(self) -> float:
+        return self._timeout - (time.monotonic() - self._at)
+
+    def report(self) -> DrainReport:
+        now, before = self._dispatcher.totals(), self._before
+        dropped = {reason: count - before.dropped.get(reason, 0) for reason, count in now.dropped.items()}
+        pending = self._dispatcher.pending()
+        return DrainReport(
+            complete=not pending,
+            completed=now.completed - before.completed,
+            failed=now.failed - before.failed,
+            timed_out=now.timed_out - before.timed_out,
+            dropped={reason: count for reason, count in dropped.items() if count},
+            pending=pending,
+            elapsed=time.monotonic() - self._at,
+        )
+
+
+def drain(dispatcher: Dispatcher, timeout: float | None = None) -> DrainReport:
+    """Wait until no run is pending, on any loop but that of the calling thread, which cannot go on meanwhile."""
+    begun = _Begun(dispatcher, timeout)
+    here = asyncio._get_running_loop()
+    while (hosts := [host for host in list(dispatcher.busy) if host.loop is not here]) and (left := begun.left()) > 0:
+        _drain_one(dispatcher, hosts[0], left)
+    return begun.report()
+
+
+async def adrain(dispatcher: Dispatcher, timeout: float | None = None) -> DrainReport:
+    """Wait until no run is pending, on any loop."""
+    begun = _Begun(dispatcher, timeout)
+    while (hosts := list(dispatcher.busy)) and (left := begun.left()) > 0:
+        host = hosts[0]
+        if host.loop.is_running():
+            await host.drain(left)
+        else:
+            await _in_a_thread(lambda host=host, left=left: _drain_one(dispatcher, host, left), left, dispatcher)  # type: ignore[misc]
+    return begun.report()
+
+
+async def drain_loop(dispatcher: Dispatcher, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+    """At the end of ``loop``: what does not come to its end in time is cancelled and counted; what has not begun
+    goes on in the background."""
+    host = dispatcher.known_host(loop)
+    if host is not None and not await host.drain(seconds):
+        host.close(dispatcher.background)
+
+
+class ProcessEnd:
+    """The end of the process, for callbacks. It comes in two parts, which share one budget.
+
+    The first one is before Python stops its thread pools: a callback that uses ``asyncio.to_thread`` fails
+    afterwards. Threads of the program may still make calls then, so the second one, at the very end, looks again.
+    """
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._spent = 0.0
+
+    def early(self, share: float = 0.5) -> None:
+        """Wait for what no thread of the program can still be working on."""
+        if self._dispatcher.busy:
+            self._spent += drain(self._dispatcher, self._dispatcher.settings.exit_timeout * share).elapsed
+
+    def late(self, seconds: float) -> None:
+        """What does not come to its end in time is counted, and said."""
+        dispatcher = self._dispatcher
+        pending = drain(dispatcher, max(0.0, seconds - self._spent)).pending
+        if pending:
+            for host in list(dispatcher.busy):
+                host.give_up(OUT_OF_TIME)
+            logger.warning(
+                "the process ends before these callbacks have run (%s): %s",
+                OUT_OF_TIME,
+                ", ".join(f"{name} ({count})" for name, count in pending.items()),
+            )
+
+
+def _drain_one(dispatcher: Dispatcher, host: Host, seconds: float) -> None:
+    if host.loop.is_closed():
+        host.close(dispatcher.background)
+    elif host.loop.is_running():
+        idle = threading.Event()
+        host.when_idle(idle.set)
+        idle.wait(seconds)
+    else:
+        # A loop that nobody runs: between two `run_until_complete`, or left for good.
+        waiting = host.drain(seconds)
+        try:
+            host.loop.run_until_complete(waiting)
+        except RuntimeError:  # somebody has begun to run it in this moment
+            waiting.close()
+
+
+async def _in_a_thread(function: Any, seconds: float, dispatcher: Dispatcher) -> None:
+    def start(then: Any) -> None:
+        dispatcher.workers.submit(lambda: (function(), then()))
+
+    await wait_for(start, seconds)

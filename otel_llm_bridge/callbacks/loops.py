@@ -1,0 +1,127 @@
+"""The end of an event loop, whoever ends it: finish what is pending *before* its tasks are cancelled.
+
+A strong reference does not save a task from ``asyncio.run``: it cancels every task that it knows of as soon
+as the main coroutine is over. Four nets, each for those who get past the one before:
+
+1. ``asyncio.runners._cancel_all_tasks`` is what ``asyncio.run``, ``asyncio.Runner``, and with them uvloop, anyio,
+   uvicorn and pytest-asyncio, call first at the end. It is wrapped: drain, then cancel.
+2. Our tasks are not listed by ``asyncio.all_tasks()`` (`hide`), so that nobody else's "cancel everything"
+   reaches them.
+3. ``loop.shutdown_asyncgens()`` and 4. ``loop.close()`` are wrapped on the loop object itself, whatever its
+   class: they drain as well.
+
+A loop on which nothing is pending ends as it would without us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import weakref
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from ..guard import guarded, logger
+from ..patching import Patch, Target, apply
+
+#: ``await drain(loop, seconds)`` finishes what is pending on ``loop``, within about so many seconds.
+Drain = Callable[[asyncio.AbstractEventLoop, float], Awaitable[None]]
+#: Whether there is anything to drain on that loop.
+Pending = Callable[[asyncio.AbstractEventLoop], bool]
+
+_CANCEL_ALL: Final = Target("asyncio.runners", "_cancel_all_tasks")
+
+_drains: dict[str, tuple[Pending, Drain]] = {}
+_watched: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+_patch: Patch | None = None
+#: Seconds that the end of one loop may take; that of the setting ``exit_timeout``.
+budget: float = 5.0
+
+
+def at_loop_end(name: str, pending: Pending, drain: Drain) -> None:
+    """Drain at the end of every loop, in the order of registration; the same name replaces the earlier one."""
+    _drains[name] = (pending, drain)
+
+
+def forget(name: str) -> None:
+    """The opposite of `at_loop_end`."""
+    _drains.pop(name, None)
+
+
+def install() -> None:
+    """Take part in the end of every loop."""
+    global _patch
+    if _patch is None:
+        try:
+            _patch = apply(_CANCEL_ALL, lambda _original: _before_cancelling)
+        except (ImportError, AttributeError):
+            logger.debug("%s is not there; the other nets hold", _CANCEL_ALL)
+
+
+def uninstall() -> None:
+    """Take no part any longer in the end of loops that are not watched yet."""
+    global _patch
+    if _patch is not None:
+        _patch.restore()
+        _patch = None
+
+
+def watch(loop: asyncio.AbstractEventLoop) -> None:
+    """Wrap the end of this very loop. Calling it again changes nothing."""
+    install()
+    if loop in _watched:
+        return
+    _watched.add(loop)
+    # The loop refers to itself through these, which the garbage collector sees through.
+    shutdown_asyncgens, close = loop.shutdown_asyncgens, loop.close
+
+    async def drain_and_shutdown_asyncgens() -> None:
+        await _drain(loop)
+        await shutdown_asyncgens()
+
+    def drain_and_close() -> None:
+        if not loop.is_closed() and not loop.is_running():
+            drain_before_end(loop)
+        close()
+
+    with contextlib.suppress(AttributeError):  # a loop class without a __dict__ has the other nets
+        loop.shutdown_asyncgens = drain_and_shutdown_asyncgens  # type: ignore[method-assign]
+        loop.close = drain_and_close  # type: ignore[method-assign]
+
+
+def hide(task: asyncio.Task[Any]) -> None:
+    """Take ``task`` off the list that ``asyncio.all_tasks()`` gives.
+
+    ``_unregister_task`` is documented, for those who write their own task classes.
+    """
+    asyncio._unregister_task(task)
+
+
+def drain_before_end(loop: asyncio.AbstractEventLoop) -> None:
+    """Run ``loop``, which is not running, until nothing is pending on it, for at most `budget` seconds."""
+    if not any(pending(loop) for pending, _ in list(_drains.values())):
+        return
+    task = loop.create_task(_drain(loop))
+    hide(task)
+    with guarded("end of an event loop"):
+        loop.run_until_complete(task)
+
+
+async def _drain(loop: asyncio.AbstractEventLoop) -> None:
+    end = time.monotonic() + budget
+    # What is drained first may make work for the others.
+    for _round in range(2):
+        for pending, drain in list(_drains.values()):
+            if pending(loop):
+                with guarded("end of an event loop"):
+                    await drain(loop, max(0.0, end - time.monotonic()))
+
+
+def _before_cancelling(wrapped: Callable[..., Any], _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    try:
+        drain_before_end(*args, **kwargs)
+    finally:
+        # Also when Ctrl-C is pressed once more: then the loop ends at once.
+        return_value = wrapped(*args, **kwargs)
+    return return_value
