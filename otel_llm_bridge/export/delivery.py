@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from ..guard import guarded, logger
+from ..guard import guarded, logger, report
 from . import lifetime
 from .encoding import Item, request
 from .ledger import FlushReport, Ledger, Reason, State
@@ -50,7 +50,10 @@ class Batch:
 class Store(Protocol):
     """A place on disk that keeps items until they are settled (`spool.Spool`)."""
 
-    def append(self, item: Item, body: object) -> bool:
+    def bind(self, ledger: Ledger) -> None:
+        """The ledger that losses of the store are entered in."""
+
+    def append(self, item: Item) -> bool:
         """Keep ``item``; ``False`` when that is not possible now."""
 
     def next_batch(self, most: int, most_bytes: int) -> Batch | None:
@@ -62,8 +65,8 @@ class Store(Protocol):
     def maintain(self, urgent: bool) -> None:
         """Called by the worker from time to time."""
 
-    def close(self) -> None:
-        """The end of the process."""
+    def tidy(self) -> None:
+        """The end of the process: delete what is settled, leave the rest for the next one."""
 
     def forget(self) -> None:
         """In a forked child: let go of what belongs to the parent."""
@@ -114,6 +117,7 @@ class Delivery:
         forget = weakref.WeakMethod(self._forget)
         lifetime.after_fork_in_child(lambda: (method := forget()) and method())  # type: ignore[arg-type,return-value]
         if store is not None:
+            store.bind(self.ledger)
             # Earlier processes may have left something.
             self._start()
 
@@ -123,7 +127,7 @@ class Delivery:
         self._starting = threading.RLock()
         self._thread: threading.Thread | None = None
         self._held: Batch | None = None
-        self._attempts = 0
+        self._attempts = self._attempts_since_asked = 0
         self._not_before = 0.0
         self._asked_to_wait = False
         self._urgent_until = 0.0
@@ -173,7 +177,7 @@ class Delivery:
             return True
         # Counted before it is written: the worker may deliver it at once.
         self.ledger.end(State.SPOOLED)
-        if self._store.append(encoded, item):
+        if self._store.append(encoded):
             if self._thread is None and not self._closed:
                 self._start()
             if self.ledger.count(State.SPOOLED) >= self._batch_size and not self._awake.is_set():
@@ -209,10 +213,15 @@ class Delivery:
             if final:
                 self._final, self._final_attempts, self._gave_up = deadline, 0, False
             self._urgent_until = max(self._urgent_until, started + timeout)
+            self._attempts_since_asked = 0
             if self._start():
                 self._awake.set()
                 if not (self._asked_to_wait and self._not_before > started + timeout):
-                    ledger.wait(lambda: self._gave_up or ledger.ended - ledger.outstanding >= target, deadline.remaining())
+                    # The last flush also waits for what other processes left on disk.
+                    ledger.wait(
+                        lambda: self._gave_up or (not final and ledger.ended - ledger.outstanding >= target),
+                        deadline.remaining(),
+                    )
             else:
                 # No thread can be started any longer: deliver on this one.
                 self._work_once()
@@ -220,7 +229,7 @@ class Delivery:
 
     def close(self, timeout: float) -> FlushReport:
         """Deliver what can be delivered in ``timeout`` seconds, then take nothing more."""
-        report = self.flush(timeout, final=True) if not self._closed else self.ledger.report()
+        figures = self.flush(timeout, final=True) if not self._closed else self.ledger.report()
         self._closed = True
         self._awake.set()
         thread = self._thread
@@ -228,13 +237,30 @@ class Delivery:
             thread.join(0.05)
         if self._store is not None and (thread is None or not thread.is_alive()):
             with guarded("spool"):
-                self._store.close()
-        return report
+                self._save_the_rest(self._store)
+                self._store.tidy()
+        return figures
+
+    def _save_the_rest(self, store: Store) -> None:
+        """What waits in memory because the disk was full gets another chance at the end."""
+        held, self._held = self._held, None
+        left = [item for piece in held.pieces for item in piece] if held and held.state is State.PENDING else []
+        left += [item for raw in self._queue if (item := self._encode(raw)) is not None]
+        self._queue.clear()
+        for item in left:
+            if store.append(item):
+                self.ledger.move(State.PENDING, State.SPOOLED)
 
     @property
     def waiting(self) -> int:
         """Items in memory that no request holds."""
         return len(self._queue)
+
+    @property
+    def on_the_way(self) -> int:
+        """Items of the request that is being sent or repeated."""
+        batch = self._held
+        return sum(len(piece) for piece in batch.pieces) if batch is not None else 0
 
     # -- delivering -----------------------------------------------------------------------------------
 
@@ -268,23 +294,40 @@ class Delivery:
         return self._schedule_delay
 
     def _work_once(self) -> None:
+        """Deliver until nothing is left, or the receiver does not take it now."""
+        final = self._final
+        try:
+            if self._work_through():
+                self._not_before, self._attempts, self._asked_to_wait = 0.0, 0, False
+        except Exception as error:  # noqa: BLE001 - the worker goes on, whatever happens
+            report("delivery", error)
+            self._later(Outcome(Verdict.RETRY, detail=type(error).__name__))
+            return
+        if final is not None and not self._not_before:
+            self._give_up()
+
+    def _work_through(self) -> bool:
         urgent = time.monotonic() < self._urgent_until
         if self._store is not None:
             with guarded("spool"):
                 self._store.maintain(urgent)
-        if self._not_before and time.monotonic() < self._not_before and (self._asked_to_wait or not urgent or self._attempts > 1):
-            return
+        if self._must_wait(urgent):
+            return False
         while (batch := self._held or self._next()) is not None:
-            with guarded("delivery"):
-                outcome = self._send(batch)
-                if outcome is not None:
-                    self._held = batch
-                    self._later(outcome)
-                    return
+            self._held = batch
+            outcome = self._send(batch)
+            if outcome is not None:
+                self._later(outcome)
+                return False
             self._held = None
-            self._not_before, self._attempts, self._asked_to_wait = 0.0, 0, False
-        if self._final is not None:
-            self._give_up()
+            self._attempts = 0
+        return True
+
+    def _must_wait(self, urgent: bool) -> bool:
+        """Whether it is too early for another attempt; the first one after a flush was asked for is not."""
+        if time.monotonic() >= self._not_before:
+            return False
+        return self._asked_to_wait or not urgent or self._attempts_since_asked > 0
 
     def _next(self) -> Batch | None:
         if self._store is not None:
@@ -367,6 +410,7 @@ class Delivery:
         if now < self._urgent_until:
             longest = urgent_longest
         self._attempts += 1
+        self._attempts_since_asked += 1
         self._asked_to_wait = outcome.retry_after is not None
         backoff = min(longest, first * 2 ** min(self._attempts - 1, 16)) * random.uniform(0.8, 1.2)
         wait = backoff if outcome.retry_after is None else outcome.retry_after

@@ -277,3 +277,13 @@ def request(items: Iterable[Item]) -> bytes:
         field(b"\x0a", resource + b"".join(field(b"\x12", scope + b"".join(bodies)) for scope, bodies in scopes.items()))
         for resource, scopes in resources.items()
     )
+
+
+def interrupted(body: bytes, end_ns: int, attribute: str, value: str) -> bytes:
+    """The bytes of a started span, ended by a crash at ``end_ns``.
+
+    Of a field that comes twice the last one counts, and messages are merged: so it is enough to append.
+    """
+    status = field(b"\x12", b"the process ended during this call") + b"\x18\x02"
+    pair = _pair(attribute, b"\x0a", _text(value))
+    return body + b"\x41" + _pack_fixed64(end_ns) + field(b"\x7a", status) + field(b"\x4a", pair)

@@ -23,6 +23,8 @@ from .encoding import Encoder
 from .ledger import FlushReport, total
 from .lifetime import Deadline, Stage
 from .processors import DeliveryLogProcessor, DeliveryMetricReader, DeliverySpanProcessor, encode_log
+from .selfmetrics import observe
+from .spool import Journal, Spool
 from .transport import connect
 
 __all__ = ["Attached", "Pipeline", "attach", "build", "span_processor"]
@@ -162,6 +164,8 @@ def build(settings: Settings) -> Pipeline:
     resource = Resource.create()
     tracer_provider, spans = _tracer_provider(settings, resource)
     meter_provider, metrics = _meter_provider(settings, resource)
+    if spans is not None and meter_provider is not None:
+        observe(spans, meter_provider)
     logger_provider, logs = _logger_provider(settings, resource)
     return Pipeline(tracer_provider, meter_provider, logger_provider, spans, logs, metrics)
 
@@ -172,6 +176,14 @@ def span_processor(settings: Settings) -> DeliverySpanProcessor:
     delay, size = otlp_env.batch("OTEL_BSP")
     # The cap of one span leaves room for its resource, which is not ours to shorten.
     encoder = Encoder(settings.max_attribute_bytes, span_bytes=int(settings.max_request_bytes * 0.9))
+    spool = journal = None
+    if settings.spool_dir:
+        spool = Spool(
+            os.path.join(settings.spool_dir, "traces"), settings.spool_max_bytes, settings.spool_max_age, settings.spool_fsync
+        )
+        journal = Journal(spool, encoder, _is_ours)
+    elif settings.queue_policy == "spool":
+        logger.warning("queue_policy=spool needs spool_dir; until then a full queue drops and counts")
     delivery = Delivery(
         encoder.encode,
         connect(endpoint, "traces"),
@@ -183,8 +195,14 @@ def span_processor(settings: Settings) -> DeliverySpanProcessor:
         batch_bytes=settings.max_request_bytes,
         schedule_delay=delay,
         request_timeout=endpoint.timeout,
+        store=spool,
     )
-    return DeliverySpanProcessor(delivery, settings.exit_timeout)
+    return DeliverySpanProcessor(delivery, settings.exit_timeout, journal)
+
+
+def _is_ours(scope: str) -> bool:
+    """Calls are noted when they start; other spans of the provider only when they end."""
+    return scope.startswith("otel_llm_bridge")
 
 
 def _tracer_provider(settings: Settings, resource: Resource) -> tuple[TracerProvider | None, Delivery | None]:

@@ -1,0 +1,73 @@
+"""The ledger's figures as the metrics in which an OpenTelemetry SDK reports on itself.
+
+All are observable: they are read when metrics are collected and cost nothing when a span ends.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+
+from ..semconv import sdk as names
+from .delivery import Delivery
+
+_numbers = itertools.count()
+
+_COUNTER, _UP_DOWN = "create_observable_counter", "create_observable_up_down_counter"
+
+
+def _processed(delivery: Delivery) -> Iterator[tuple[int, str]]:
+    """Spans that the processor is done with: handed on, or dropped for the reason that ``error.type`` names."""
+    report = delivery.ledger.report()
+    yield report.ended - report.pending - sum(report.dropped.values()), ""
+    yield from ((count, reason) for reason, count in report.dropped.items())
+
+
+def _exported(delivery: Delivery) -> Iterator[tuple[int, str]]:
+    report = delivery.ledger.report()
+    yield report.exported, ""
+    yield report.failed + report.quarantined, "rejected"
+
+
+#: Name, kind of instrument, component, meaning, figures with their ``error.type`` (blank for none).
+_TABLE: Final = (
+    (names.PROCESSOR_PROCESSED, _COUNTER, names.PROCESSOR_TYPE, "Spans that the processor is done with.", _processed),
+    (
+        names.PROCESSOR_QUEUE_SIZE, _UP_DOWN, names.PROCESSOR_TYPE, "Spans that wait in memory.",
+        lambda delivery: [(delivery.waiting, "")],
+    ),
+    (
+        names.PROCESSOR_QUEUE_CAPACITY, _UP_DOWN, names.PROCESSOR_TYPE, "Spans that may wait in memory.",
+        lambda delivery: [(delivery.queue_size, "")],
+    ),
+    (names.EXPORTER_EXPORTED, _COUNTER, names.EXPORTER_TYPE, "Spans that the receiver confirmed or refused.", _exported),
+    (
+        names.EXPORTER_INFLIGHT, _UP_DOWN, names.EXPORTER_TYPE, "Spans on their way.",
+        lambda delivery: [(delivery.on_the_way, "")],
+    ),
+    (
+        names.SPOOL_SPANS, _UP_DOWN, names.EXPORTER_TYPE, "Spans of this process that wait on disk.",
+        lambda delivery: [(delivery.ledger.report().spooled, "")],
+    ),
+    (
+        names.SPOOL_REPLAYED, _COUNTER, names.EXPORTER_TYPE, "Spans of other processes that were delivered from disk.",
+        lambda delivery: [(delivery.ledger.report().replayed, "")],
+    ),
+)  # fmt: skip
+
+
+def observe(delivery: Delivery, provider: MeterProvider) -> None:
+    """Report the figures of ``delivery`` through ``provider``."""
+    meter = provider.get_meter("otel_llm_bridge.export")
+    number = next(_numbers)
+    for name, kind, component, meaning, figures in _TABLE:
+        attributes = {names.COMPONENT_TYPE: component, names.COMPONENT_NAME: f"{component}/{number}"}
+
+        def read(_: CallbackOptions, figures: Any = figures, attributes: dict[str, str] = attributes) -> Iterable[Observation]:
+            for value, error in figures(delivery):
+                yield Observation(value, {**attributes, names.ERROR_TYPE: error} if error else attributes)
+
+        getattr(meter, kind)(name, callbacks=[read], unit=names.UNIT_SPAN, description=meaning)

@@ -1,0 +1,464 @@
+"""The durable spool: spans are on disk when ``end()`` returns, and leave it when the receiver has them.
+
+Each process writes segments of its own (`segment`) and delivers from them, oldest first. Segments whose
+process is gone are adopted, by whichever process finds them first, and delivered as well: at least once, with
+the span ids that they always had. The spool is bounded by size and age; what is evicted is counted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..guard import logger
+from ..semconv import litellm as names
+from .delivery import Batch
+from .encoding import Context, Encoder, Item, interrupted, request
+from .ledger import Ledger, Reason, State
+from .segment import CONTEXT, KEY_SIZE, NEW_SUFFIX, SPAN, STARTED, SUFFIX, Segment, is_owned
+
+_SEGMENT_BYTES: Final = 4 * 1024 * 1024
+#: Segments that the smallest spool holds; eviction takes one at a time.
+_LEAST_SEGMENTS: Final = 8
+_SCAN_EVERY: Final = 2.0
+_RETRY_CREATE_AFTER: Final = 1.0
+_ORPHANS_AT_ONCE: Final = 8
+#: Part of the spool that quarantined requests may take.
+_QUARANTINE_SHARE: Final = 0.1
+QUARANTINE_SUFFIX: Final = ".otlp"
+CORRUPT_SUFFIX: Final = ".corrupt"
+
+
+class Spool:
+    """The spool of one signal in one process; the `delivery.Store` of a `Delivery`.
+
+    Args:
+        folder: where segments are; made, for the owner only, when it is not there.
+        max_bytes: size of all segments of all processes.
+        max_age: seconds that a span is kept.
+        fsync: ``never``, ``batch`` (each time the worker looks) or ``always`` (each span).
+    """
+
+    def __init__(
+        self, folder: str, max_bytes: int = 512 << 20, max_age: float = 7 * 86400.0, fsync: str = "never"
+    ) -> None:
+        self.folder = folder
+        self._max_bytes, self._max_age, self._fsync = max_bytes, max_age, fsync
+        self._segment_bytes = min(_SEGMENT_BYTES, max_bytes // _LEAST_SEGMENTS // 4096 * 4096)
+        self._ledger: Ledger | None = None
+        self.counts: dict[str, int] = {}
+        self._reset()
+
+    def bind(self, ledger: Ledger) -> None:
+        """The ledger that evictions are entered in."""
+        self._ledger = ledger
+
+    def _reset(self) -> None:
+        # Re-entrant: the garbage collector may end a span while this thread writes another one.
+        self._lock = threading.RLock()
+        self._owner = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._sequence = 0
+        self._own: deque[Segment] = deque()
+        self._spare: Segment | None = None
+        self._orphans: deque[Segment] = deque()
+        self._retired: list[Segment] = []
+        self._open: dict[bytes, Item] = {}
+        self._next_scan = 0.0
+        self._no_segment_before = 0.0
+        self._told = False
+        self._turn = False
+
+    # -- writing ------------------------------------------------------------------------------------------
+
+    def append(self, item: Item) -> bool:
+        """Write an ended span; ``False`` when the disk does not take it now."""
+        with self._lock:
+            if self._open:
+                self._open.pop(item.body[:KEY_SIZE], None)
+            return self._append(SPAN, item)
+
+    def started(self, item: Item) -> None:
+        """Note a span that has started; it becomes an interrupted one when its end is never written."""
+        with self._lock:
+            if self._append(STARTED, item):
+                self._open[item.body[:KEY_SIZE]] = item
+
+    def _append(self, kind: int, item: Item) -> bool:
+        segment = self._own[-1] if self._own else self._rotate(item)
+        if segment is None:
+            return False
+        if not segment.append(kind, item.context, item.body):
+            segment = self._rotate(item)
+            if segment is None or not segment.append(kind, item.context, item.body):
+                return False
+        if self._fsync == "always":
+            segment.sync()
+        return True
+
+    def _rotate(self, item: Item) -> Segment | None:
+        """A new segment in which ``item`` has room; the old one waits to be drained."""
+        if time.monotonic() < self._no_segment_before:
+            return None
+        needed = len(item.body) + len(item.context.resource) + len(item.context.scope) + 4096
+        spare, self._spare = self._spare, None
+        if spare is not None and spare.size < needed:
+            spare.close(unlink=True)
+            spare = None
+        try:
+            segment = spare or self._create(max(self._segment_bytes, needed))
+        except OSError as error:
+            self._no_segment_before = time.monotonic() + _RETRY_CREATE_AFTER
+            if not self._told:
+                self._told = True
+                logger.warning("the spool %s cannot be written (%s); spans wait in memory", self.folder, error.strerror)
+            return None
+        self._told = False
+        # Spans that are still open move on: a segment is complete in itself.
+        for opened in list(self._open.values()):
+            segment.append(STARTED, opened.context, opened.body)
+        if self._own:
+            self._own[-1].set_continued()
+        self._own.append(segment)
+        return segment
+
+    def _create(self, size: int) -> Segment:
+        with self._lock:
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            self._make_room(size)
+            self._sequence += 1
+            name = f"{time.time_ns():020d}-{self._owner}-{self._sequence:06d}{SUFFIX}"
+        segment = Segment.create(os.path.join(self.folder, name), size)
+        if self._fsync != "never":
+            descriptor = os.open(self.folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        return segment
+
+    def _make_room(self, size: int) -> None:
+        """Evict the oldest segments until ``size`` bytes fit in."""
+        while self._bytes_on_disk() + size > self._max_bytes:
+            oldest = self._oldest()
+            if oldest is None:
+                raise OSError(errno.ENOSPC, "the spool is full of what other processes hold")
+            self._evict(oldest, Reason.EVICTED)
+
+    def _bytes_on_disk(self) -> int:
+        total = 0
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                try:
+                    total += entry.stat().st_size
+                except FileNotFoundError:
+                    continue
+        return total
+
+    def _oldest(self) -> Segment | None:
+        # The last own segment is being written and stays, unless nothing else is left to give.
+        own = list(self._own)[:-1]
+        candidates = [*self._orphans, *own] or self._adopt_one() or list(self._own)
+        return min(candidates, key=lambda segment: segment.created_ns, default=None)
+
+    def _adopt_one(self) -> list[Segment]:
+        for path in self._orphan_paths():
+            segment = self._adopt(path)
+            if segment is not None:
+                self._orphans.append(segment)
+                return [segment]
+        return []
+
+    def _evict(self, segment: Segment, reason: Reason) -> None:
+        """Throw away what waits in ``segment``; what is on its way is settled by its batch."""
+        lost = sum(1 for record in segment.records(segment.taken) if record.kind == SPAN)
+        mine = segment in self._own
+        (self._own if mine else self._orphans).remove(segment)
+        segment.unlink()
+        segment.settled += lost
+        self._retired.append(segment)
+        self._lose(lost, reason, mine)
+
+    def _lose(self, count: int, reason: Reason, mine: bool) -> None:
+        if not count:
+            return
+        key = f"{reason.value}" if mine else f"{reason.value}_of_others"
+        self.counts[key] = self.counts.get(key, 0) + count
+        if mine and self._ledger is not None:
+            self._ledger.move(State.SPOOLED, State.DROPPED, count, reason)
+        logger.warning("the spool %s: %d spans %s", self.folder, count, reason.value)
+
+    # -- delivering: called by the worker only ------------------------------------------------------------
+
+    def next_batch(self, most: int, most_bytes: int) -> Batch | None:
+        """The oldest items of our own and, in turns, those that other processes left."""
+        self._turn = not self._turn
+        sources = (self._from_own, self._from_orphans)
+        for source in sources if self._turn else reversed(sources):
+            batch = source(most, most_bytes)
+            if batch is not None:
+                return batch
+        return None
+
+    def _from_own(self, most: int, most_bytes: int) -> Batch | None:
+        for segment in list(self._own):
+            batch = self._read(segment, State.SPOOLED, most, most_bytes)
+            if batch is not None:
+                return batch
+        return None
+
+    def _from_orphans(self, most: int, most_bytes: int) -> Batch | None:
+        while self._orphans:
+            segment = self._orphans[0]
+            batch = self._read(segment, None, most, most_bytes)
+            if batch is not None:
+                return batch
+            if self._orphans and self._orphans[0] is segment:
+                self._orphans.remove(segment)
+            if not self._orphans:
+                self._adopt_orphans()
+        return None
+
+    def _read(self, segment: Segment, state: State | None, most: int, most_bytes: int) -> Batch | None:
+        items: list[Item] = []
+        size, end, expired = 0, segment.taken, 0
+        oldest = time.time_ns() - int(self._max_age * 1e9)
+        for record in segment.records(segment.taken):
+            if record.kind == CONTEXT:
+                segment.read_context(record.payload)
+            elif record.kind == SPAN:
+                context, body = segment.item(record.payload)
+                if context is None:
+                    segment.corrupt += 1
+                elif record.time_ns < oldest:
+                    expired += 1
+                else:
+                    size += len(body) + len(context.resource) + len(context.scope) + 32
+                    if items and (size > most_bytes or len(items) >= most):
+                        break
+                    items.append(Item(context, body))
+            end = record.end
+        with self._lock:
+            if segment.dead:
+                return None
+            segment.taken = end
+        if expired:
+            segment.settled += expired
+            self._lose(expired, Reason.EXPIRED, state is not None)
+        if not items:
+            segment.ack = end
+            return self._last_of(segment, state)
+        return Batch(items, state, lambda: self._settled(segment, end, len(items)))
+
+    def _last_of(self, segment: Segment, state: State | None) -> Batch | None:
+        """Nothing waits in ``segment`` any longer: an orphan gives up its open spans, then its file."""
+        if state is not None:
+            return None
+        left = [] if segment.continued else _left_open(segment)
+        if not left:
+            self._drop(segment, self._orphans)
+            return None
+        self.counts["interrupted"] = self.counts.get("interrupted", 0) + len(left)
+        return Batch(left, None, lambda: self._drop(segment, self._orphans))
+
+    def _settled(self, segment: Segment, end: int, count: int) -> None:
+        segment.settled += count
+        segment.ack = end
+
+    def _drop(self, segment: Segment, segments: deque[Segment]) -> None:
+        with self._lock:
+            if segment in segments:
+                segments.remove(segment)
+                segment.close(unlink=True)
+
+    def maintain(self, urgent: bool) -> None:
+        """Adopt orphans, keep a spare segment, delete drained ones, give a sign of life."""
+        now = time.monotonic()
+        with self._lock:
+            for segment in self._retired:
+                segment.close()
+            self._retired.clear()
+            while len(self._own) > 1 and self._own[0].drained:
+                self._retire_first()
+            active = self._own[-1] if self._own else None
+            if active is not None:
+                active.beat()
+        if active is not None:
+            if self._fsync == "batch":
+                active.sync()
+            self._prepare_spare(active)
+        if urgent or now >= self._next_scan:
+            self._next_scan = now + _SCAN_EVERY
+            self._adopt_orphans()
+            self._sweep()
+
+    def _adopt_orphans(self) -> None:
+        """Take over what has no owner; a few at a time, for each one holds descriptors."""
+        held = {segment.path for segment in self._orphans}
+        for path in self._orphan_paths():
+            if len(self._orphans) >= _ORPHANS_AT_ONCE:
+                return
+            segment = None if path in held else self._adopt(path)
+            if segment is not None:
+                self._orphans.append(segment)
+
+    def _sweep(self) -> None:
+        """Delete what a crash left between the creation of a file and its name."""
+        for name in _names(self.folder):
+            path = os.path.join(self.folder, name)
+            try:
+                if name.endswith(NEW_SUFFIX) and time.time() - os.stat(path).st_mtime > 60 and not is_owned(path):
+                    os.unlink(path)
+            except OSError:
+                continue
+
+    def _retire_first(self) -> None:
+        segment = self._own.popleft()
+        self._settle_unreadable(segment)
+        segment.close(unlink=True)
+
+    def _settle_unreadable(self, segment: Segment) -> None:
+        missing = segment.spans - segment.settled
+        if missing > 0:
+            segment.settled += missing
+            self._lose(missing, Reason.CORRUPT, True)
+
+    def _prepare_spare(self, active: Segment) -> None:
+        """Allocating takes milliseconds: the worker does it before a caller needs it."""
+        if self._spare is None and active.end > active.size // 2 and active.size == self._segment_bytes:
+            owner = self._owner
+            try:
+                spare = self._create(self._segment_bytes)
+            except OSError:
+                return
+            if owner == self._owner:
+                self._spare = spare
+
+    def _orphan_paths(self) -> list[str]:
+        mine = f"-{self._owner}-"
+        found = _names(self.folder)
+        return [os.path.join(self.folder, name) for name in found if name.endswith(SUFFIX) and mine not in name]
+
+    def _adopt(self, path: str) -> Segment | None:
+        try:
+            segment = Segment.adopt(path)
+        except ValueError:
+            self.counts["corrupt_files"] = self.counts.get("corrupt_files", 0) + 1
+            logger.warning("%s is not a segment of a spool; it is set aside", path)
+            os.replace(path, path + CORRUPT_SUFFIX)
+            return None
+        except OSError as error:
+            logger.debug("%s cannot be opened: %s", path, error)
+            return None
+        if segment is not None:
+            # Contexts may stand before what is already acknowledged.
+            for record in segment.records():
+                if record.kind == CONTEXT:
+                    segment.read_context(record.payload)
+            if segment.corrupt:
+                self.counts["corrupt"] = self.counts.get("corrupt", 0) + segment.corrupt
+                logger.warning("%s: %d records are corrupt and skipped", path, segment.corrupt)
+        return segment
+
+    def quarantine(self, items: list[Item]) -> bool:
+        """Keep refused items as an OTLP request in a file; ``False`` when there is no room for it."""
+        body = request(items)
+        try:
+            kept = sum(
+                os.path.getsize(os.path.join(self.folder, name))
+                for name in os.listdir(self.folder)
+                if name.endswith(QUARANTINE_SUFFIX)
+            )
+            if kept + len(body) > self._max_bytes * _QUARANTINE_SHARE:
+                return False
+            name = f"{time.time_ns():020d}-{self._owner}-{len(items)}{QUARANTINE_SUFFIX}"
+            descriptor = os.open(os.path.join(self.folder, name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(body)
+        except OSError:
+            return False
+        return True
+
+    # -- the end ------------------------------------------------------------------------------------------
+
+    def tidy(self) -> None:
+        """Delete what is drained, leave the rest for the next process.
+
+        A span that ends later still finds a place: a new segment, which the next process delivers.
+        """
+        with self._lock:
+            if self._spare is not None:
+                self._spare.close(unlink=True)
+                self._spare = None
+            for segment in [*self._own, *self._orphans, *self._retired]:
+                segment.close(unlink=segment.drained and segment in self._own)
+            self._own.clear()
+            self._orphans.clear()
+            self._retired.clear()
+            self._open.clear()
+
+    def forget(self) -> None:
+        """In a forked child: close the parent's files, without a change to them."""
+        segments = [*self._own, *self._orphans, *self._retired, *([self._spare] if self._spare else [])]
+        for segment in segments:
+            segment.close()
+        self.counts.clear()
+        self._reset()
+
+
+class Journal:
+    """Notes calls when they start, so that a crash leaves a trace of them.
+
+    Args:
+        spool: where the notes go.
+        encoder: makes bytes of a span that is still open.
+        wanted: which spans are noted, by the name of their instrumentation scope.
+    """
+
+    def __init__(self, spool: Spool, encoder: Encoder, wanted: Callable[[str], bool]) -> None:
+        self._spool, self._encoder, self._wanted = spool, encoder, wanted
+
+    def started(self, span: Any) -> None:
+        """A span has started. Never raises."""
+        scope = span.instrumentation_scope
+        context = span.context
+        if scope is None or context is None or not context.trace_flags & 1 or not self._wanted(scope.name):
+            return
+        try:
+            item = self._encoder.encode(span)
+        except Exception:  # noqa: BLE001 - the span itself is not affected
+            return
+        if item is not None:
+            self._spool.started(item)
+
+
+def _names(folder: str) -> list[str]:
+    """Names in ``folder``, sorted; none when it is not there."""
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _left_open(segment: Segment) -> list[Item]:
+    """Spans that started in ``segment`` and never ended, as interrupted ones."""
+    left: dict[bytes, tuple[Context, bytes]] = {}
+    last_ns = segment.alive_ns
+    for record in segment.records():
+        if record.kind == CONTEXT:
+            continue
+        last_ns = max(last_ns, record.time_ns)
+        context, body = segment.item(record.payload)
+        if record.kind == SPAN:
+            left.pop(body[:KEY_SIZE], None)
+        elif record.kind == STARTED and context is not None:
+            left[body[:KEY_SIZE]] = (context, body)
+    return [
+        Item(context, interrupted(body, last_ns, names.SPAN_OUTCOME, names.OUTCOME_INTERRUPTED))
+        for context, body in left.values()
+    ]
