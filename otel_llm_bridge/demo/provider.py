@@ -41,6 +41,7 @@ class Dialect:
 
 
 _OPENAI: Final = Dialect(openai.error_body, openai.error_event)
+_RESPONSES: Final = Dialect(openai.error_body, openai.response_error_event)
 _ANTHROPIC: Final = Dialect(others.anthropic_error, others.anthropic_error_event)
 _GOOGLE: Final = Dialect(others.google_error, others.google_error_event)
 _COHERE: Final = Dialect(others.cohere_error, openai.error_event)
@@ -52,7 +53,7 @@ ROUTES: Final[Sequence[tuple[re.Pattern[str], Dialect, Callable[[Call], Answer]]
         (r"/chat/completions", _OPENAI, openai.chat),
         (r"/completions", _OPENAI, openai.completion),
         (r"/embeddings", _OPENAI, openai.embeddings),
-        (r"/responses", _OPENAI, openai.responses),
+        (r"/responses", _RESPONSES, openai.responses),
         (r"/images/(generations|edits)", _OPENAI, openai.images),
         (r"/audio/(transcriptions|translations)", _OPENAI, openai.transcription),
         (r"/audio/speech", _OPENAI, openai.speech),
@@ -306,7 +307,7 @@ class FakeProvider:
                 return
             if index:
                 await connection.pause(behaviour.pause)
-            yield chunk[: len(chunk) // 2] if behaviour.bad_json else chunk
+            yield chunk[: len(chunk) // 2] + b"\n\n" if behaviour.bad_json else chunk
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -81,7 +81,7 @@ _POLICY: Final = (
 ERRORS: Final[Mapping[str, Error]] = {
     "error-400": _error(400, *_BAD, "Invalid value for 'temperature': it must be at most 2."),
     "error-401": _error(401, "invalid_request_error", "authentication_error", "UNAUTHENTICATED", "Incorrect API key provided.", code="invalid_api_key"),
-    "error-403": _error(403, "invalid_request_error", "permission_error", "PERMISSION_DENIED", "You are not allowed to sample from this model."),
+    "error-403": _error(403, "request_forbidden", "permission_error", "PERMISSION_DENIED", "You are not allowed to sample from this model."),
     "error-404": _error(404, "invalid_request_error", "not_found_error", "NOT_FOUND", "The model does not exist or you do not have access to it.", code="model_not_found"),
     "error-408": _error(408, "timeout", "timeout_error", "DEADLINE_EXCEEDED", "The request timed out."),
     "error-422": _error(422, *_BAD, "The request could not be processed."),

@@ -30,6 +30,11 @@ def error_event(error: Error, message: str, number: int) -> bytes:
     return data_event(error_body(error, message, number))
 
 
+def response_error_event(error: Error, message: str, number: int) -> bytes:
+    """An error in the middle of a stream of the Responses API."""
+    return named_event({"type": "error", "code": error.code or error.type, "message": message, "param": None, "sequence_number": 999})
+
+
 def _usage(call: Call) -> dict[str, Any]:
     reply = call.reply
     return {

@@ -27,6 +27,8 @@ class Family:
         is_async: whether the call is awaited.
         streams: whether the result is iterated.
         base: what LiteLLM wants after the root URL.
+        tries: requests that one call makes if each fails with 500; LiteLLM does not let ``max_retries`` of 0
+            reach the client for embeddings.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Family:
     is_async: bool
     streams: bool = False
     base: str = "/v1"
+    tries: int = 1
 
     def kwargs(self, provider: FakeProvider, behaviour: str | None = None, **more: Any) -> dict[str, Any]:
         """The arguments of the call; ``behaviour`` chooses what the provider does, ``more`` overrides."""
@@ -74,12 +77,12 @@ _TOOLS: Final = {
 }
 
 
-def _both(name: str, function: str, model: str, arguments: Mapping[str, Any], *, streams: bool = False, base: str = "/v1") -> tuple[Family, Family]:
+def _both(name: str, function: str, model: str, arguments: Mapping[str, Any], *, streams: bool = False, base: str = "/v1", tries: int = 1) -> tuple[Family, Family]:
     """The sync row and the async row of one call; LiteLLM names the second one by a leading ``a``."""
     module, _, last = function.rpartition(".")
     return (
-        Family(name, f"{module}.{last}", model, arguments, False, streams, base),
-        Family(f"a{name}", f"{module}.a{last}", model, arguments, True, streams, base),
+        Family(name, f"{module}.{last}", model, arguments, False, streams, base, tries),
+        Family(f"a{name}", f"{module}.a{last}", model, arguments, True, streams, base, tries),
     )
 
 
@@ -94,7 +97,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     *_both("completion-gemini-stream", "litellm.completion", "gemini/gemini-2.5-flash", {**_CHAT, "stream": True}, streams=True, base="/v1beta"),
     *_both("text_completion", "litellm.text_completion", "text-completion-openai/gpt-3.5-turbo-instruct", {"prompt": PROMPT}),
     *_both("text_completion-stream", "litellm.text_completion", "text-completion-openai/gpt-3.5-turbo-instruct", {"prompt": PROMPT, **_BILLED}, streams=True),
-    *_both("embedding", "litellm.embedding", "openai/text-embedding-3-small", {"input": [PROMPT, "Another text"]}),
+    *_both("embedding", "litellm.embedding", "openai/text-embedding-3-small", {"input": [PROMPT, "Another text"]}, tries=3),
     *_both("responses", "litellm.responses", "openai/gpt-4o-mini", {"input": PROMPT}),
     *_both("responses-stream", "litellm.responses", "openai/gpt-4o-mini", {"input": PROMPT, "stream": True}, streams=True),
     Family("aanthropic_messages", "litellm.anthropic.messages.acreate", "anthropic/claude-sonnet-4-5", _ANTHROPIC, True, base=""),
