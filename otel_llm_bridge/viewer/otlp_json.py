@@ -30,7 +30,15 @@ def parse(text: bytes | str, message: Message) -> None:
         InvalidOtlp: it is not JSON, or not of the message's shape.
     """
     try:
-        json_format.ParseDict(_ids(json.loads(text), _hex_to_base64), message, ignore_unknown_fields=True)
+        fill(json.loads(text), message)
+    except (ValueError, RecursionError) as error:
+        raise InvalidOtlp(str(error)[:300]) from None
+
+
+def fill(plain: Any, message: Message) -> None:
+    """As `parse`, from JSON that is decoded already."""
+    try:
+        json_format.ParseDict(_ids(plain, _hex_to_base64), message, ignore_unknown_fields=True)
     except (ValueError, TypeError, AttributeError, RecursionError, json_format.ParseError) as error:
         raise InvalidOtlp(str(error)[:300]) from None
 

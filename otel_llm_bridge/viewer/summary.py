@@ -56,7 +56,8 @@ def duration(nanoseconds: float) -> str:
 
 def money(amount: float, currency: str = "USD") -> str:
     """An amount with as many places as a price of tokens needs."""
-    digits = f"{amount:.4f}" if amount >= 1 else f"{amount:.6f}" if amount >= 1e-6 or not amount else f"{amount:.2g}"
+    places = 4 if amount >= 1 else 6 if amount >= 1e-5 or amount <= 0 else 9
+    digits = f"{amount:.{places}f}".rstrip("0") if places == 9 else f"{amount:.{places}f}"
     sign = _CURRENCIES.get(currency)
     return f"{sign}{digits}" if sign else f"{digits} {currency}"
 

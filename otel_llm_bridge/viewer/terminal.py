@@ -81,7 +81,8 @@ def show(store: Store, stream: TextIO, closing: str = "") -> None:
     """
     glyphs = UNICODE if UNICODE.encodable(getattr(stream, "encoding", None)) else ASCII
     width = shutil.get_terminal_size((_PLAIN_WIDTH, 24)).columns if stream.isatty() else _PLAIN_WIDTH
-    lines: list[Line] = []
+    # An empty line sets it off from what the program wrote.
+    lines: list[Line] = [[]]
     logs = store.logs()
     for trace in store.traces():
         lines += [*tree(trace, logs, width, glyphs), []]

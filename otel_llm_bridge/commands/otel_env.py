@@ -1,0 +1,173 @@
+"""The environment of the program that `run` starts: what is checked, what is set, what is overridden.
+
+The SDK answers a bad value with a traceback, a warning deep in the program's output, or silence; before a
+program is started there is still time to say it plainly.
+
+Source: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from ..settings import TABLE, InvalidSetting, flag, number, one_of, whole, words
+
+ZERO_CODE: Final = Path(__file__).with_name("zero_code")
+_PREFIX: Final = "OTEL_EXPORTER_OTLP_"
+_MANY: Final = 2**31 - 1
+
+
+def _url(text: str) -> None:
+    try:
+        parts = urlsplit(text if "://" in text else f"grpc://{text}")
+        known = parts.scheme in ("http", "https", "grpc", "unix") and (parts.hostname or parts.path)
+        _ = parts.port
+    except ValueError:
+        known = ""
+    if not known:
+        raise InvalidSetting("accepted: a URL such as http://localhost:4318")
+
+
+def _pairs(text: str) -> None:
+    if not all("=" in part and part.partition("=")[0].strip() for part in text.split(",") if part.strip()):
+        raise InvalidSetting("accepted: key=value pairs, separated by commas")
+
+
+def _named(group: str) -> Callable[[str], None]:
+    def parse(text: str) -> None:
+        known = {point.name for point in entry_points(group=group)} | {"none"}
+        unknown = [word for word in words(text) if word not in known]
+        if unknown:
+            raise InvalidSetting(f"unknown {', '.join(unknown)}; accepted: {', '.join(sorted(known))}")
+
+    return parse
+
+
+_limit, _delay = whole(0, _MANY), number(0, _MANY)
+#: Variable -> its parser. Those of the bridge itself are added from the settings table.
+CHECKS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "OTEL_SDK_DISABLED": flag,
+    "OTEL_RESOURCE_ATTRIBUTES": _pairs,
+    "OTEL_PROPAGATORS": _named("opentelemetry_propagator"),
+    "OTEL_TRACES_SAMPLER": one_of(
+        "always_on", "always_off", "traceidratio",
+        "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio",
+    ),
+    **dict.fromkeys(
+        (
+            "OTEL_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+            "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_EVENT_COUNT_LIMIT", "OTEL_SPAN_LINK_COUNT_LIMIT",
+            "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+        ),
+        _limit,
+    ),
+    **dict.fromkeys(
+        (f"OTEL_{kind}_{name}" for kind in ("BSP", "BLRP") for name in ("SCHEDULE_DELAY", "EXPORT_TIMEOUT")), _delay
+    ),
+    **dict.fromkeys(
+        (f"OTEL_{kind}_{name}" for kind in ("BSP", "BLRP") for name in ("MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE")),
+        whole(1, _MANY),
+    ),
+    "OTEL_METRIC_EXPORT_INTERVAL": _delay,
+    "OTEL_METRIC_EXPORT_TIMEOUT": _delay,
+    **{
+        _PREFIX + signal + name: parse
+        for signal in ("", "TRACES_", "METRICS_", "LOGS_")
+        for name, parse in (
+            ("ENDPOINT", _url),
+            ("PROTOCOL", one_of("grpc", "http/protobuf", "http/json")),
+            ("TIMEOUT", _delay),
+            ("COMPRESSION", one_of("gzip", "deflate", "none")),
+            ("HEADERS", _pairs),
+        )
+    },
+    **{row.variable: row.parse for row in TABLE},
+}  # fmt: skip
+
+
+def problems(environ: Mapping[str, str]) -> list[str]:
+    """One sentence for each value that is not accepted. Values of headers are left out: they hold keys."""
+    found = []
+    for variable, parse in CHECKS.items():
+        text = environ.get(variable, "").strip()
+        if not text:
+            continue
+        try:
+            parse(text)
+        except InvalidSetting as error:
+            shown = "" if variable.endswith("HEADERS") else f"={text[:80]!r}"
+            found.append(f"{variable}{shown} is not valid; {error}")
+    ratio = environ.get("OTEL_TRACES_SAMPLER_ARG", "").strip()
+    if ratio and environ.get("OTEL_TRACES_SAMPLER", "").strip().lower().endswith("traceidratio"):
+        try:
+            number(0, 1)(ratio)
+        except InvalidSetting as error:
+            found.append(f"OTEL_TRACES_SAMPLER_ARG={ratio[:80]!r} is not valid; {error}")
+    return found
+
+
+def notes(environ: Mapping[str, str]) -> list[str]:
+    """What is set and will surprise: what `run` overrides, and what switches the telemetry off."""
+    found = []
+    ours = sorted(name for name in environ if name.startswith(_PREFIX) and environ[name].strip())
+    if ours:
+        found.append(f"{', '.join(ours)}: overridden for this run, telemetry goes to the built-in receiver only")
+    off = [name for name in ("OTEL_SDK_DISABLED", "OTEL_LLM_BRIDGE_DISABLED") if environ.get(name, "").strip().lower() == "true"]
+    found += [f"{name} is set: nothing will be recorded" for name in off]
+    return found
+
+
+def child_environment(
+    environ: Mapping[str, str], argv: Sequence[str], endpoint: str, report: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment that sends everything to ``endpoint`` and instruments every Python that is started.
+
+    Args:
+        environ: what to start from.
+        argv: the program, for a service name where there is none.
+        endpoint: base URL of the receiver's OTLP/HTTP.
+        report: the internal variable for the program's own figures.
+    """
+    child = {name: value for name, value in environ.items() if not name.startswith(_PREFIX)}
+    child.update(
+        {
+            _PREFIX + "ENDPOINT": endpoint,
+            _PREFIX + "PROTOCOL": "http/protobuf",
+            "OTEL_TRACES_EXPORTER": "otlp",
+            "OTEL_METRICS_EXPORTER": "otlp",
+            "OTEL_LOGS_EXPORTER": "otlp",
+            **report,
+        }
+    )
+    # An empty entry would put the working folder on the path.
+    child["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ZERO_CODE), environ.get("PYTHONPATH", ""))))
+    if not environ.get("OTEL_SERVICE_NAME", "").strip() and "service.name=" not in environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
+        child["OTEL_SERVICE_NAME"] = service_name(argv)
+    if any(environ.get(name) for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")):
+        # Both spellings: some clients read only one. The receiver is on this machine, a proxy cannot reach it.
+        for name in ("NO_PROXY", "no_proxy"):
+            child[name] = ",".join(filter(None, (environ.get(name, ""), "127.0.0.1")))
+    return child
+
+
+def service_name(argv: Sequence[str]) -> str:
+    """A name for the program: its module or script for a Python, else the program itself."""
+    program = Path(argv[0]).name
+    if program.startswith(("python", "pypy")):
+        rest = list(argv[1:])
+        while rest:
+            word = rest.pop(0)
+            if word == "-m" and rest:
+                return rest[0]
+            if word == "-c":
+                break
+            if word in ("-W", "-X") and rest:
+                rest.pop(0)
+            elif not word.startswith("-"):
+                return Path(word).stem
+    return program
