@@ -73,8 +73,8 @@ _CONTEXT: Final = (
     "Please reduce the length of the messages. (prompt is too long; the input token count exceeds the maximum)"
 )
 _POLICY: Final = (
-    "Your request was rejected as a result of our safety system. Your prompt may contain text that is not allowed "
-    "by our safety system. (content_policy_violation)"
+    "Invalid prompt: your prompt was flagged as potentially violating our usage policy. Please try again with a "
+    "different prompt. (content_policy_violation)"
 )
 
 # fmt: off

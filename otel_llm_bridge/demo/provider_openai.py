@@ -31,8 +31,9 @@ def error_event(error: Error, message: str, number: int) -> bytes:
 
 
 def response_error_event(error: Error, message: str, number: int) -> bytes:
-    """An error in the middle of a stream of the Responses API."""
-    return named_event({"type": "error", "code": error.code or error.type, "message": message, "param": None, "sequence_number": 999})
+    """An error in the middle of a stream of the Responses API: nested, as it is sent, not flat as it is documented."""
+    nested = {"type": error.type, "code": error.code or error.type, "message": message, "param": None}
+    return named_event({"type": "error", "sequence_number": 999, "error": nested})
 
 
 def _usage(call: Call) -> dict[str, Any]:

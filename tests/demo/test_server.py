@@ -145,6 +145,18 @@ async def test_many_connections_at_once(provider: FakeProvider) -> None:
     assert time.monotonic() - start < 30
 
 
+@pytest.mark.parametrize("behaviour", ["stream-10ms+words-2000", "stream-stall-3"])
+def test_a_stream_that_is_left_is_seen(behaviour: str, provider: FakeProvider) -> None:
+    """The provider notices that the reader of a stream has gone, be it between two chunks or in a silence."""
+    body = json.dumps({"model": behaviour, "messages": [{"role": "user", "content": "Hello"}], "stream": True}).encode()
+    with socket.create_connection(("127.0.0.1", provider.port), timeout=20) as client:
+        client.sendall(f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        assert client.recv(20).startswith(b"HTTP/1.1 200")
+        assert provider.closed_early == []
+    assert provider.wait_until(lambda p: len(p.closed_early) == 1)
+    assert provider.closed_early == provider.requests
+
+
 def test_a_closed_provider_is_gone() -> None:
     """Closing ends the waiting requests and frees the port, with nothing left of its thread."""
     with FakeProvider() as provider, socket.create_connection(("127.0.0.1", provider.port)) as client:
@@ -176,7 +188,7 @@ def test_the_command_runs_it_alone() -> None:
             server.kill()
 
 
-@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("given", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_demo_program_makes_its_calls(given: bool, provider: FakeProvider) -> None:
     """The program runs every step against a provider that is there or its own, and ends well."""
     pytest.importorskip("mcp", reason="LiteLLM's tool calls and responses need it")
