@@ -271,10 +271,22 @@ def _read_file(path: str) -> bytes | None:
 
 
 def _grpc_retry_after(error: Any) -> float | None:
+    """``RetryInfo``: inside the status details, as the OTLP specification says, or as a trailer of its own."""
+    from google.rpc.error_details_pb2 import RetryInfo
+    from google.rpc.status_pb2 import Status
+
+    info = RetryInfo()
     for key, value in error.trailing_metadata() or ():
         if key == "google.rpc.retryinfo-bin":
-            from google.rpc.error_details_pb2 import RetryInfo
-
-            delay = RetryInfo.FromString(value).retry_delay
-            return float(delay.seconds + delay.nanos / 1e9)
+            info.ParseFromString(value)
+            return _seconds(info)
+        if key == "grpc-status-details-bin":
+            for detail in Status.FromString(value).details:
+                if detail.Is(RetryInfo.DESCRIPTOR):
+                    detail.Unpack(info)
+                    return _seconds(info)
     return None
+
+
+def _seconds(info: Any) -> float:
+    return float(info.retry_delay.seconds + info.retry_delay.nanos / 1e9)
