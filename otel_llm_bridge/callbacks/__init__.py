@@ -156,7 +156,7 @@ def begin(*, is_async: bool, span_context: Any = None) -> Call:
     return Call(dispatcher, is_async=is_async, span_context=span_context)
 
 
-_end: Final = drains.ProcessEnd(dispatcher)
+process_end: Final = drains.ProcessEnd(dispatcher)
 _installed = False
 _early = False
 
@@ -171,13 +171,13 @@ def install(settings: Settings, get_tracer: Callable[[], Tracer] | None = None) 
     _installed = True
     dispatcher.configure(settings, get_tracer)
     loops.install()
-    lifetime.at_end(Stage.DRAIN_CALLBACKS, "callbacks", lambda deadline: _end.late(deadline.remaining()))
+    lifetime.at_end(Stage.DRAIN_CALLBACKS, "callbacks", lambda deadline: process_end.late(deadline.remaining()))
     lifetime.after_fork_in_child(dispatcher.after_fork_in_child)
     if not _early:
         # There is no way to unregister. Before Python 3.9 and on other interpreters there is no such hook.
         _early = True
         with contextlib.suppress(AttributeError, RuntimeError):
-            threading._register_atexit(lambda: _end.early() if _installed else None)  # type: ignore[attr-defined]
+            threading._register_atexit(lambda: process_end.early() if _installed else None)  # type: ignore[attr-defined]
 
 
 def uninstall() -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import threading
 import time
+from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -14,7 +17,7 @@ from ..guard import logger
 from ..settings import Settings
 from . import lanes, loops
 from .hosts import Host
-from .lanes import COMPLETED, FAILED, OWNER_GONE, QUEUE_FULL, TIMED_OUT, Run
+from .lanes import COMPLETED, FAILED, OWNER_GONE, QUEUE_FULL, TIMED_OUT, Lane, Run
 from .points import Binding, Event
 from .registry import Counts, Registration, Registry
 from .spans import GetTracer, spanned
@@ -139,6 +142,15 @@ class Dispatcher:
         if dropped[reason] == 1:
             logger.warning("callback %s: a run was dropped (%s); further ones are only counted", registration.name, reason)
 
+    def adopt(self, registration: Registration, coroutine: Coroutine[Any, Any, Any], context: Context | None = None) -> None:
+        """Complete a coroutine that has not begun, on behalf of ``registration``: on the running loop, or on ours."""
+        run = self.accept(registration, Event("success", dict, {"coroutine": coroutine}), is_async=True)
+        if run is None:
+            coroutine.close()
+            return
+        run.context = context or run.context
+        Lane(self.place(registration.mode, asyncio._get_running_loop())).append(run)
+
     def run_now(self, run: Run) -> BaseException | None:
         """Run a plain function in place; returns what it raised."""
         error: BaseException | None = None
@@ -165,6 +177,9 @@ class Dispatcher:
                 setattr(counts, outcome, getattr(counts, outcome) + 1)
             else:
                 self._drop(registration, outcome)
+                adopted = run.event.details.get("coroutine")
+                if adopted is not None and inspect.getcoroutinestate(adopted) == inspect.CORO_CREATED:
+                    adopted.close()  # Python would warn that it was never awaited: it is counted instead
             registration.failures_in_a_row = 0 if outcome == COMPLETED else registration.failures_in_a_row + 1
             first = counts.failed + counts.timed_out == 1 and outcome in (FAILED, TIMED_OUT)
             unplug = registration.failures_in_a_row == UNPLUG_AFTER

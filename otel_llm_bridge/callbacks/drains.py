@@ -6,10 +6,10 @@ import asyncio
 import dataclasses
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..guard import logger
+from ..guard import guarded, logger
 from .dispatch import Dispatcher
 from .hosts import Host, wait_for
 from .lanes import OUT_OF_TIME
@@ -102,14 +102,23 @@ class ProcessEnd:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self._spent = 0.0
+        #: Called first: they hand over what nobody else will run.
+        self.feeders: dict[str, Callable[[], None]] = {}
 
     def early(self, share: float = 0.5) -> None:
-        """Wait for what no thread of the program can still be working on."""
+        """Wait for what is pending now."""
+        self._feed()
         if self._dispatcher.busy:
             self._spent += drain(self._dispatcher, self._dispatcher.settings.exit_timeout * share).elapsed
 
+    def _feed(self) -> None:
+        for name, feeder in list(self.feeders.items()):
+            with guarded(f"end of the process: {name}"):
+                feeder()
+
     def late(self, seconds: float) -> None:
-        """What does not come to its end in time is counted, and said."""
+        """Wait once more; what does not come to its end in time is counted, and said."""
+        self._feed()
         dispatcher = self._dispatcher
         pending = drain(dispatcher, max(0.0, seconds - self._spent)).pending
         if pending:

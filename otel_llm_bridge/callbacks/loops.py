@@ -112,10 +112,13 @@ async def _drain(loop: asyncio.AbstractEventLoop) -> None:
     end = time.monotonic() + budget
     # What is drained first may make work for the others.
     for _round in range(2):
-        for pending, drain in list(_drains.values()):
-            if pending(loop):
-                with guarded("end of an event loop"):
-                    await drain(loop, max(0.0, end - time.monotonic()))
+        left = max(0.0, end - time.monotonic())
+        await asyncio.gather(*[_guarded(drain(loop, left)) for pending, drain in list(_drains.values()) if pending(loop)])
+
+
+async def _guarded(drained: Awaitable[None]) -> None:
+    with guarded("end of an event loop"):
+        await drained
 
 
 def _before_cancelling(wrapped: Callable[..., Any], _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

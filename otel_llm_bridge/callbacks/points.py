@@ -113,7 +113,7 @@ class Event:
 
     def __getattr__(self, name: str) -> Any:
         # Parameters come from three places; the nearer one wins.
-        for source in (self.facts, self.details, self.kwargs):
+        for source in (self.facts, self.details, self.facts["kwargs"]):
             if name in source:
                 return source[name]
         return None
@@ -188,6 +188,11 @@ def name_of(callback: object) -> str:
 
 def _methods(point: Point) -> tuple[str, ...]:
     return point.sync_methods + point.async_methods
+
+
+def has_hook(callback: object, method: str) -> bool:
+    """Whether ``callback`` has that method, and not only from LiteLLM's base class."""
+    return _hook(callback, method) is not None
 
 
 def _hook(callback: object, method: str) -> Any:

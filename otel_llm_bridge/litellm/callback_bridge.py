@@ -1,0 +1,112 @@
+"""What happens in LiteLLM, told to the callbacks that are registered with the bridge.
+
+The drivers of the calls use this: `begin` when a call begins, `happened` at the lifecycle points on its way,
+`ended` at its end, whichever that is, and then `Call.settle` or ``await`` `Call.asettle`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..callbacks import Call, begin, dispatcher
+from ..patching import Patch
+from . import callback_facts, rescue, rescue_calls, rescue_routers
+
+if TYPE_CHECKING:
+    from ..settings import Settings
+
+__all__ = ["begin", "ended", "happened", "install", "occurred"]
+
+
+def install(settings: Settings) -> list[Patch]:
+    """Resolve the names of LiteLLM's integrations and, unless that is switched off, rescue LiteLLM's own callbacks.
+
+    LiteLLM is loaded. The rescue wraps methods that `hooks` may have wrapped in place, so it comes after them,
+    and is taken off before them.
+
+    Returns:
+        The patches, for `patching.restore`.
+    """
+    dispatcher.registry.resolver = _integration
+    patches = [Patch(rescue._WORKER, _uninstall)]
+    if settings.callbacks_rescue:
+        for part in (rescue, rescue_calls, rescue_routers):
+            patches += part.install()
+    return patches
+
+
+def _uninstall() -> None:
+    dispatcher.registry.resolver = None
+
+
+def happened(call: Call, point: str, logging: Any, *, response: Any = None, details: Mapping[str, Any] | None = None) -> None:
+    """A lifecycle point on the way of ``call``.
+
+    Args:
+        logging: LiteLLM's ``Logging`` object of the call.
+        response: a chunk of the stream, or the answer, where there is one.
+    """
+    if call.wants(point):
+        call.emit(point, callback_facts.snapshot(logging, response), details)
+
+
+def occurred(point: str, details: Mapping[str, Any], *, is_async: bool) -> None:
+    """Something that belongs to no call: a cooldown, the use of a service."""
+    begin(is_async=is_async).emit(point, lambda: {"kwargs": dict(details), "response_obj": None}, details, waited=False)
+
+
+def ended(
+    call: Call,
+    logging: Any,
+    *,
+    request: Mapping[str, Any] | None = None,
+    response: Any = None,
+    error: BaseException | None = None,
+    cache_hit: bool | None = None,
+    outcome: str | None = None,
+    chunks: Sequence[Any] = (),
+    waited: bool = True,
+) -> None:
+    """The call is over. Only the first time counts.
+
+    Args:
+        logging: LiteLLM's ``Logging`` object of the call; ``None`` for a call of which it keeps no record.
+        request: the arguments of the call, for that case.
+        response: what the caller got; of a stream that was read to its end, the whole answer.
+        error: what the caller got instead.
+        outcome: how a stream ended that was not read to its end.
+        chunks: what was read of such a stream.
+        waited: whether the driver settles afterwards; see `Call.emit`.
+    """
+    if outcome is not None and logging is not None:
+        response = rescue_calls.assembled(chunks, logging) if chunks else None
+        error = None if response is not None else error or asyncio.CancelledError(f"the stream was left: {outcome}")
+        if _rescues():
+            rescue_calls.stream_left(logging, response, outcome, error)
+    elif logging is not None and error is not None and callback_facts.interrupted(error) and _rescues():
+        rescue_calls.interrupted(logging, error)
+    point = "success" if error is None else "failure"
+    if not call.wants(point) and not (cache_hit and call.wants("cache_hit")):
+        return
+    if logging is None:
+        load = callback_facts.without_record(request or {}, response, error)
+    elif error is not None:
+        load = callback_facts.failure(logging, error)
+    else:
+        load = callback_facts.success(logging, response, is_async=call.is_async, cache_hit=cache_hit, outcome=outcome)
+    if cache_hit:
+        call.emit("cache_hit", load, waited=waited)
+    call.emit(point, load, waited=waited)
+
+
+def _rescues() -> bool:
+    return rescue.NAME in rescue.process_end.feeders
+
+
+def _integration(name: str) -> Any:
+    """The logger object behind a name such as ``"langsmith"``; ``None`` if LiteLLM has no such integration."""
+    from litellm.litellm_core_utils import litellm_logging
+
+    return litellm_logging._init_custom_logger_compatible_class(name, internal_usage_cache=None, llm_router=None)  # type: ignore[arg-type]

@@ -1,0 +1,165 @@
+"""Calls of which LiteLLM tells its callbacks nothing: sync ones, when the callback is async; interrupted ones.
+
+* A sync call fires no async callback. Here an async function, or a logger with only the async method, is given
+  the call on our own loop, after LiteLLM's sync handler.
+* A call that is cancelled, or interrupted by Ctrl-C or ``sys.exit``, is reported through the failure callbacks,
+  with that exception.
+* A stream that is left early is reported through the success callbacks, with the answer as far as it was read
+  and ``litellm_bridge_stream_outcome`` in ``kwargs``; through the failure callbacks when nothing was read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from ..callbacks import dispatcher
+from ..callbacks.points import has_hook
+from ..guard import guarded
+from ..patching import Patch, Target
+from . import callback_facts
+from .rescue import own, wrap_attribute
+
+_LOGGING: Final = "litellm.litellm_core_utils.litellm_logging"
+
+#: Sync handler -> the async one, the hooks of a logger object, and where LiteLLM keeps the async callbacks.
+_HANDLERS: Final = {
+    "success_handler": (
+        "async_success_handler", "log_success_event", "async_log_success_event",
+        "dynamic_async_success_callbacks", "_async_success_callback",
+    ),
+    "failure_handler": (
+        "async_failure_handler", "log_failure_event", "async_log_failure_event",
+        "dynamic_async_failure_callbacks", "_async_failure_callback",
+    ),
+}  # fmt: skip
+
+#: Once for each call and handler: LiteLLM runs its handlers more than once for some calls.
+_DONE: Final = "_otel_llm_bridge_rescued"
+
+
+def install() -> list[Patch]:
+    """Rescue such calls from now on. LiteLLM is loaded."""
+    wrapped = [wrap_attribute(Target(_LOGGING, f"Logging.{name}"), _after(name)) for name in _HANDLERS]
+    return [patch for patch in wrapped if patch]
+
+
+def _after(name: str) -> Callable[..., Any]:
+    def after(wrapped: Any, logging: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = wrapped(*args, **kwargs)
+        with guarded("rescue of a sync call"):
+            _run_async_only(name, logging, args, kwargs)
+        return result
+
+    return after
+
+
+def _run_async_only(name: str, logging: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    handler = _HANDLERS[name][0]
+    if not _is_sync(logging):
+        return
+    if name == "success_handler" and logging.stream is True:
+        # Called for each chunk: only the whole answer counts.
+        answer = logging.model_call_details.get("complete_streaming_response")
+        if answer is None:
+            return
+        args, kwargs = (answer, *args[1:]), {**kwargs, **({"result": answer} if "result" in kwargs else {})}
+    callbacks = _async_only(name, logging)
+    if not callbacks or not _first_time(logging, name):
+        return
+    twin = callback_facts.twin_of(logging)
+    twin.get_combined_callback_list = lambda *_args, **_kwargs: callbacks
+    own().run(getattr(twin, handler)(*args, **kwargs))
+
+
+def _is_sync(logging: Any) -> bool:
+    # LiteLLM's own test; older versions have it written out in several places, with fewer names.
+    params = logging.model_call_details.get("litellm_params") or {}
+    asks = getattr(logging, "is_sync_litellm_request", None)
+    if asks is not None:
+        return bool(asks(params)) and not str(logging.call_type).startswith("a")
+    return not any(value is True for key, value in params.items() if key in _ASYNC_FLAGS) and not str(logging.call_type).startswith("a")
+
+
+_ASYNC_FLAGS: Final = frozenset({"acompletion", "aembedding", "aresponses", "atext_completion", "aimage_generation", "atranscription"})
+
+
+def _async_only(name: str, logging: Any) -> list[Any]:
+    """The callbacks that have an async form and no sync one."""
+    import litellm
+    from litellm.integrations.custom_logger import CustomLogger
+
+    _handler, sync_hook, async_hook, dynamic, registered = _HANDLERS[name]
+    callbacks = [*(getattr(logging, dynamic, None) or ()), *getattr(litellm, registered)]
+    found = []
+    for callback in dict.fromkeys(callbacks):
+        if isinstance(callback, CustomLogger):
+            if has_hook(callback, async_hook) and not has_hook(callback, sync_hook):
+                found.append(callback)
+        elif asyncio.iscoroutinefunction(callback) and not str(getattr(callback, "__module__", "")).startswith("litellm."):
+            found.append(callback)
+    return found
+
+
+def _first_time(logging: Any, what: str) -> bool:
+    done: set[str] = logging.__dict__.setdefault(_DONE, set())
+    if what in done:
+        return False
+    done.add(what)
+    return True
+
+
+def interrupted(logging: Any, error: BaseException) -> None:
+    """The call was cancelled, or ended by Ctrl-C or ``sys.exit``: LiteLLM has told its callbacks nothing."""
+    if not _untold(logging) or not _first_time(logging, "interrupted"):
+        return
+    text = callback_facts.text_of(error)
+    own().run(_failed(logging, error, text))
+
+
+def stream_left(logging: Any, answer: Any, outcome: str, error: BaseException | None) -> None:
+    """A stream was not read to its end; ``outcome`` says how it ended.
+
+    Args:
+        answer: what was read of it, as one answer; or else
+        error: why there is nothing.
+    """
+    if not _untold(logging) or not _first_time(logging, "stream left"):
+        return
+    logging.model_call_details[callback_facts.STREAM_OUTCOME] = outcome
+    if error is not None:
+        own().run(_failed(logging, error, callback_facts.text_of(error)))
+    else:
+        own().run(_succeeded(logging, answer))
+
+
+def assembled(chunks: Sequence[Any], logging: Any) -> Any:
+    """One answer out of chunks, by LiteLLM's own function; ``None`` where it cannot."""
+    import litellm
+
+    with contextlib.suppress(Exception):
+        return litellm.stream_chunk_builder(list(chunks), messages=getattr(logging, "messages", None))
+    return None
+
+
+def _untold(logging: Any) -> bool:
+    details = logging.model_call_details
+    told = ("has_logged_async_success", "has_logged_sync_success", "has_logged_async_failure", "has_logged_sync_failure")
+    return not any(details.get(name) for name in (*told, "complete_streaming_response", "async_complete_streaming_response"))
+
+
+async def _failed(logging: Any, error: BaseException, text: str) -> None:
+    sync = _is_sync(logging)
+    await dispatcher.workers.run(lambda: logging.failure_handler(error, text))
+    if not sync:  # of a sync call the async callbacks are run by the wrapper of that handler
+        await logging.async_failure_handler(error, text)
+
+
+async def _succeeded(logging: Any, answer: Any) -> None:
+    if _is_sync(logging):
+        await dispatcher.workers.run(lambda: logging.success_handler(answer))
+        return
+    await logging.async_success_handler(answer)
+    await dispatcher.workers.run(lambda: logging.success_handler(answer))
