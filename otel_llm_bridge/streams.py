@@ -198,11 +198,13 @@ _PROTOCOL: Final = {
 }  # fmt: skip
 
 
-@functools.lru_cache(maxsize=256)
-def _proxy_class(stream_type: type) -> type[StreamProxy]:
-    """A proxy with just those special methods that the stream's type has: ABCs look for them on the type."""
-    methods = {name: method for name, method in _PROTOCOL.items() if hasattr(stream_type, name)}
-    return type("StreamProxy", (StreamProxy,), methods)
+@functools.cache
+def _proxy_class(special: tuple[str, ...]) -> type[StreamProxy]:
+    """A proxy with just those special methods that the stream's type has: ABCs look for them on the type.
+
+    Never kept by the type itself: LiteLLM's Router makes a class for each call, whose closure holds the stream.
+    """
+    return type("StreamProxy", (StreamProxy,), {name: _PROTOCOL[name] for name in special})
 
 
 def is_stream(result: Any) -> bool:
@@ -213,7 +215,8 @@ def is_stream(result: Any) -> bool:
 
 def proxy_for(stream: Any, recorder: StreamRecorder) -> StreamProxy:
     """The proxy that the caller is given instead of ``stream``."""
-    return _proxy_class(type(stream))(stream, recorder)
+    kind = type(stream)
+    return _proxy_class(tuple(name for name in _PROTOCOL if hasattr(kind, name)))(stream, recorder)
 
 
 class _Reaper:

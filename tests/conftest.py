@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 
 # Without it, LiteLLM asks the network for its price list when it is imported.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -34,6 +36,19 @@ def provider() -> Iterator[FakeProvider]:
 def openai_kwargs(provider: FakeProvider) -> dict[str, Any]:
     """What makes LiteLLM send an ``openai/…`` model to the fake provider."""
     return {"api_base": f"{provider.url}/v1", "api_key": "sk-test", "max_retries": 0}
+
+
+async def eventually(condition: Callable[[], bool], timeout: float = 10.0) -> None:
+    """Let the loop run until ``condition`` holds.
+
+    Raises:
+        TimeoutError: it does not hold after ``timeout`` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the condition did not come true")
+        await asyncio.sleep(0.005)
 
 
 class Bridge:

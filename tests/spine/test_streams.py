@@ -1,0 +1,222 @@
+"""Streams: however one ends, its call ends once, with what was seen of it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import litellm
+import pytest
+from opentelemetry.trace import StatusCode
+
+from otel_llm_bridge.demo.provider import FakeProvider
+
+from ..conftest import MESSAGES, Bridge, eventually
+
+
+def _router(provider: FakeProvider, behaviour: str) -> litellm.Router:
+    return litellm.Router(
+        model_list=[
+            {
+                "model_name": "group",
+                "litellm_params": {
+                    "model": "openai/gpt-4o-mini", "api_base": provider.at(behaviour, "/v1"), "api_key": "sk-test", "max_retries": 0,
+                },
+                "model_info": {"id": "deployment"},
+            }
+        ],
+        num_retries=0,
+    )  # fmt: skip
+
+
+async def _drained(stream: Any) -> None:
+    async for _ in stream:
+        pass
+
+
+async def _left(stream: Any) -> None:
+    async for _ in stream:
+        break
+
+
+async def _closed(stream: Any) -> None:
+    await anext(stream)
+    await stream.aclose()
+
+
+async def _cancelled(stream: Any) -> None:
+    await anext(stream)
+
+    async def read() -> None:
+        async for _ in stream:
+            pass
+
+    reading = asyncio.create_task(read())
+    await asyncio.sleep(0)
+    reading.cancel()
+    with suppress(asyncio.CancelledError):
+        await reading
+
+
+async def _timed_out(stream: Any) -> None:
+    await anext(stream)
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(_drained(stream), 0.05)
+
+
+async def _broken(stream: Any) -> None:
+    with suppress(Exception):
+        await _drained(stream)
+
+
+#: exit -> (what the reader does, the provider's behaviour, the outcome)
+_EXITS: dict[str, tuple[Callable[[Any], Awaitable[None]], str, str]] = {
+    "drained": (_drained, "ok", "complete"),
+    "left": (_left, "ok", "abandoned"),
+    "closed": (_closed, "ok", "closed_early"),
+    "cancelled": (_cancelled, "stream-200ms", "cancelled"),
+    "timed out": (_timed_out, "stream-200ms", "cancelled"),
+    "broken": (_broken, "stream-broken-3", "error"),
+}
+
+
+@pytest.mark.parametrize("through", ["SDK", "Router"])
+@pytest.mark.parametrize("exit_", _EXITS)
+async def test_async_exits(exit_: str, through: str, bridge: Bridge, provider: FakeProvider) -> None:
+    """Each way out of an async stream ends one inference span with its outcome and its chunks."""
+    leave, behaviour, outcome = _EXITS[exit_]
+    if through == "SDK":
+        call = litellm.acompletion(
+            model="openai/gpt-4o-mini", messages=MESSAGES, stream=True, api_key="sk-test",
+            api_base=provider.at(behaviour, "/v1"), max_retries=0,
+        )  # fmt: skip
+    else:
+        call = _router(provider, behaviour).acompletion(model="group", messages=MESSAGES, stream=True)
+    stream = await call
+    await leave(stream)
+    del stream
+    gc.collect()
+    # LiteLLM's Router reads through an async generator, which the loop closes when it gets round to it.
+    await eventually(lambda: len(bridge.spans()) == (1 if through == "SDK" else 2))
+
+    (span,) = bridge.inference()
+    attributes = dict(span.attributes or {})
+    # The Router closes what it reads from when it is left itself.
+    allowed = {outcome, "closed_early"} if (exit_, through) == ("left", "Router") else {outcome}
+    assert attributes["litellm.stream.outcome"] in allowed
+    assert attributes["litellm.stream.chunks"] >= 1
+    assert attributes["gen_ai.usage.output_tokens"] >= 0
+    assert span.status.status_code is (StatusCode.ERROR if outcome == "error" else StatusCode.UNSET)
+
+
+@pytest.mark.parametrize(
+    ("leave", "behaviour", "outcome"),
+    [
+        pytest.param(list, "ok", "complete", id="drained"),
+        pytest.param(next, "ok", "abandoned", id="left"),
+        pytest.param(lambda stream: _swallow(list, stream), "stream-broken-3", "error", id="broken"),
+    ],
+)
+@pytest.mark.parametrize("through", ["SDK", "Router"])
+def test_sync_exits(
+    leave: Callable[[Any], Any], behaviour: str, outcome: str, through: str, bridge: Bridge, provider: FakeProvider
+) -> None:
+    """Each way out of a sync stream ends one inference span with its outcome."""
+    if through == "SDK":
+        stream = litellm.completion(
+            model="openai/gpt-4o-mini", messages=MESSAGES, stream=True, api_key="sk-test",
+            api_base=provider.at(behaviour, "/v1"), max_retries=0,
+        )  # fmt: skip
+    else:
+        stream = _router(provider, behaviour).completion(model="group", messages=MESSAGES, stream=True)
+    leave(stream)
+    del stream
+    gc.collect()
+
+    (span,) = bridge.inference()
+    assert (span.attributes or {})["litellm.stream.outcome"] == outcome
+
+
+def _swallow(read: Callable[[Any], Any], stream: Any) -> None:
+    with suppress(Exception):
+        read(stream)
+
+
+def test_held_until_exit_is_ended_by_finish_open(bridge: Bridge, openai_kwargs: dict[str, Any]) -> None:
+    """A stream that somebody still holds when the process ends is ended then, and marked."""
+    from otel_llm_bridge.invocation import finish_open
+
+    stream = litellm.completion(model="openai/gpt-4o-mini", messages=MESSAGES, stream=True, **openai_kwargs)
+    next(stream)
+    assert bridge.spans() == []
+    assert finish_open("process_exit") == 1
+    assert (bridge.span().attributes or {})["litellm.stream.outcome"] == "process_exit"
+    list(stream)
+    assert len(bridge.spans()) == 1
+
+
+async def test_the_stream_is_the_librarys_own(bridge: Bridge, openai_kwargs: dict[str, Any]) -> None:
+    """The proxy passes isinstance, attributes and hasattr, and has no special method that the stream lacks."""
+    plain_type = litellm.CustomStreamWrapper
+    stream = await litellm.acompletion(model="openai/gpt-4o-mini", messages=MESSAGES, stream=True, **openai_kwargs)
+    assert isinstance(stream, plain_type)
+    assert stream.model == "gpt-4o-mini"
+    assert stream.logging_obj.litellm_call_id
+    assert hasattr(stream, "aclose") == hasattr(plain_type, "aclose")
+    assert hasattr(stream, "close") == hasattr(plain_type, "close")
+    assert isinstance(stream, AsyncIterator)
+    only_sync = await litellm.aresponses(model="openai/gpt-4o-mini", input="x", stream=True, **openai_kwargs)
+    assert not isinstance(only_sync, Iterator)
+    await _drained(only_sync)
+    stream.own_attribute = 1
+    assert stream.own_attribute == 1
+    await _drained(stream)
+
+
+async def test_context_is_the_callers_between_reads(bridge: Bridge, openai_kwargs: dict[str, Any]) -> None:
+    """While the caller has a stream in hand, its own Context is the current one."""
+    from opentelemetry import context, trace
+
+    before = context.get_current()
+    stream = await litellm.acompletion(model="openai/gpt-4o-mini", messages=MESSAGES, stream=True, **openai_kwargs)
+    assert context.get_current() == before
+    async for _ in stream:
+        assert context.get_current() == before
+        assert not trace.get_current_span().get_span_context().is_valid
+    assert context.get_current() == before
+
+
+@pytest.mark.slow
+async def test_a_thousand_left_streams_are_silent(
+    bridge: Bridge, openai_kwargs: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """1,000 streams, closed by the collector or from another task, log nothing and end once each."""
+
+    async def read_one(stream: AsyncIterator[Any]) -> None:
+        async for _ in stream:
+            break
+
+    with caplog.at_level(logging.WARNING, logger="opentelemetry.context"):
+        for batch in range(20):
+            streams = await asyncio.gather(*(
+                litellm.acompletion(
+                    model="openai/gpt-4o-mini", messages=MESSAGES, stream=True, mock_response="one two three", **openai_kwargs
+                )
+                for _ in range(50)
+            ))  # fmt: skip
+            await asyncio.gather(*(asyncio.create_task(read_one(stream)) for stream in streams))
+            if batch % 2:
+                await asyncio.gather(*(asyncio.create_task(_close(stream)) for stream in streams))
+            del streams
+            gc.collect()
+    assert [record for record in caplog.records if record.name == "opentelemetry.context"] == []
+    assert len(bridge.spans()) == 1000
+
+
+async def _close(stream: Any) -> None:
+    if hasattr(stream, "aclose"):
+        await stream.aclose()
