@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from .provider import FakeProvider
 
-if TYPE_CHECKING:
-    import litellm
-
+#: `main` imports it: that takes seconds, and LiteLLM reads its environment then.
+litellm: Any
 #: The provider's root URL.
 _url = ""
 
@@ -44,13 +44,14 @@ def sync_call() -> str:
 
 
 def async_call() -> str:
-    """An async call, with its own asyncio.run"""
-    return _said(asyncio.run(litellm.acompletion(model="openai/gpt-4o", messages=_ask("At what heat does water boil?"), **_at("slow-40ms"))))
+    """An async call under asyncio.run, of a model that thinks first"""
+    call = litellm.acompletion(model="openai/o4-mini", messages=_ask("At what heat does water boil?"), **_at("slow-40ms+reasoning"))
+    return _said(asyncio.run(call))
 
 
 def other_provider() -> str:
-    """A call of another provider, which thinks first"""
-    at = _at("reasoning", version="")
+    """A call of another provider"""
+    at = _at(version="")
     return _said(litellm.completion(model="anthropic/claude-sonnet-4-5", messages=_ask("What is seven times eight?"), max_tokens=200, **at))
 
 
@@ -156,7 +157,7 @@ def concurrent() -> str:
 
 
 STEPS: Final[tuple[Step, ...]] = (
-    sync_call, async_call, other_provider, streamed, left_early, tool_call, embedding,
+    sync_call, async_call, streamed, left_early, other_provider, tool_call, embedding,
     responses, error, router_retry, router_fallback, cancelled, concurrent,
 )  # fmt: skip
 
@@ -179,10 +180,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m otel_llm_bridge.demo.program", description="About a dozen LiteLLM calls to a fake provider.")
     parser.add_argument("--provider", metavar="URL", help="root URL of a fake provider; one is started unless given")
     _url = parser.parse_args(argv).provider or ""
-    # LiteLLM reads this while it is imported, which takes seconds; without it, it asks the network for prices.
+    # Without it, LiteLLM asks the network for its price list.
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
-    import litellm
-
+    litellm = importlib.import_module("litellm")
     litellm.suppress_debug_info = True
     if _url:
         _run_steps()

@@ -29,7 +29,7 @@ from . import provider_openai as openai
 from . import provider_others as others
 from .provider_behaviours import ERRORS, SILENCE, VOCABULARY, Behaviour, Error, parse
 from .provider_http import ClientLeft, Connection, HttpRequest
-from .provider_reply import Answer, Call, compose, prompt_of
+from .provider_reply import Answer, Call, compose, json_answer, prompt_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +67,7 @@ ROUTES: Final[Sequence[tuple[re.Pattern[str], Dialect, Callable[[Call], Answer]]
         (r"/rerank", _COHERE, others.rerank),
     )
 )
+_UNKNOWN: Final = dataclasses.replace(ERRORS["error-400"], status=418)
 _AS: Final = re.compile(r"^/as/([^/]+)(/.*)$")
 _MODEL_IN_PATH: Final = re.compile(r"/(?:models|deployments)/(.+?)(?=/|:\w+$)")
 #: The client is given so long to read what was sent before its connection is reset; its reader forgets it otherwise.
@@ -269,7 +270,7 @@ class FakeProvider:
         dialect = route[1] if route else _OPENAI
         headers = {"x-request-id": f"req_{received.number:06d}", "request-id": f"req_{received.number:06d}"}
         headers |= {"openai-processing-ms": "5", "x-ratelimit-limit-requests": "1000", "x-ratelimit-remaining-requests": "999"}
-        error = behaviour.error if behaviour else Error(418, *["invalid_request_error"] * 3, f"no such behaviour: {received.behaviour}")
+        error = behaviour.error if behaviour else dataclasses.replace(_UNKNOWN, message=f"no such behaviour: {received.behaviour}")
         if route is None:
             error = dataclasses.replace(ERRORS["error-404"], message=f"Unknown path {received.path}", code=None)
         behaviour = behaviour or Behaviour()
@@ -281,7 +282,7 @@ class FakeProvider:
         if error or route is None:
             assert error
             message = f"{error.message} Prompt: {received.prompt}" if behaviour.echo else error.message
-            body = openai.json_answer(dialect.error(error, message, received.number))
+            body = json_answer(dialect.error(error, message, received.number))
             return await connection.send(error.status, body.content_type, body.body, {**headers, **error.headers})
         call = Call(received.number, received.model, received.json, behaviour, compose(received.json, behaviour))
         answer = route[2](call)

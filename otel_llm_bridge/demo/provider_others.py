@@ -25,11 +25,11 @@ def anthropic_error_event(error: Error, message: str, number: int) -> bytes:
 def messages(call: Call) -> Answer:
     """``POST /v1/messages``."""
     blocks = list(_blocks(call))
-    head = {"id": f"msg_{call.id}", "type": "message", "role": "assistant", "model": call.model, "stop_sequence": None}
+    head: dict[str, Any] = {"id": f"msg_{call.id}", "type": "message", "role": "assistant", "model": call.model, "stop_sequence": None}
     stop = "tool_use" if call.reply.tool else "end_turn"
     if not call.wants("stream"):
         return json_answer({**head, "content": blocks, "stop_reason": stop, "usage": _anthropic_usage(call, call.reply.completion_tokens)})
-    start = {**head, "content": [], "stop_reason": None, "usage": _anthropic_usage(call, 1)}
+    start: dict[str, Any] = {**head, "content": [], "stop_reason": None, "usage": _anthropic_usage(call, 1)}
     events: list[dict[str, Any]] = [{"type": "message_start", "message": start}]
     for index, block in enumerate(blocks):
         empty, deltas = _block_stream(block)

@@ -130,13 +130,13 @@ def _words(text: str) -> set[str]:
 
 
 def _tool_call(body: Mapping[str, Any], behaviour: Behaviour, prompt: str) -> ToolCall | None:
-    offered = [*_functions(body.get("tools") or ())]
+    offered: list[Mapping[str, Any]] = [*_functions(body.get("tools") or ())]
     if not behaviour.tool and not (offered and _user_spoke_last(body) and body.get("tool_choice") != "none"):
         return None
-    function = offered[0] if offered else {"name": "get_weather"}
-    schema = function.get("parameters") or function.get("input_schema") or {}
+    function: Mapping[str, Any] = offered[0] if offered else {"name": "get_weather"}
+    schema: Mapping[str, Any] = function.get("parameters") or function.get("input_schema") or {}
     named = schema.get("properties") or {"city": {"type": "string"}}
-    values = {"string": prompt if behaviour.echo else "Paris", "integer": 3, "number": 1.5, "boolean": True, "array": [], "object": {}}
+    values: dict[str, Any] = {"string": prompt if behaviour.echo else "Paris", "integer": 3, "number": 1.5, "boolean": True, "array": [], "object": {}}
     arguments = {name: values.get(str(kind.get("type", "string")).lower()) for name, kind in named.items()}
     return ToolCall(f"call_{zlib.crc32(prompt.encode()):08x}", function["name"], json.dumps(arguments))
 
