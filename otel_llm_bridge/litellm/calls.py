@@ -108,6 +108,8 @@ class Calls:
     ) -> Begun:
         facts = reading.clean({**reading.read_request(family.operation, request, self.litellm), **attempt})
         facts["call_type"] = call_type
+        if family.streams:
+            facts["stream"] = True
         invocation = Invocation(self.inference, facts, outer)
         invocation.kept.update(
             family=family,

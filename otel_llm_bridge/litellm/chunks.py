@@ -98,7 +98,13 @@ class EventStream:
 
 def _responses_event(event: Any) -> Facts:
     response = get(event, "response")
-    return {} if response is None else reading.RESPONSES["responses"](response)
+    facts = {} if response is None else reading.RESPONSES["responses"](response)
+    if facts.get("response_status") in _UNFINISHED:
+        del facts["response_status"]  # of the moment; a stream that is left says how it ended by itself
+    return facts
+
+
+_UNFINISHED: Final = ("queued", "in_progress")
 
 
 def _messages_event(event: Any) -> Facts:

@@ -226,9 +226,23 @@ def _responses(response: Any) -> Facts:
     return {
         "response_id": get(response, "id"),
         "response_model": get(response, "model"),
-        "response_status": status,
+        "finish_reasons": _why_it_ended(response, status),
+        # The finish reason says the same of one that is complete.
+        "response_status": status if status != "completed" else None,
         **read_usage(get(response, "usage")),
     }
+
+
+#: Reasons of the Responses API in the words of the chat API, which the other families use.
+_INCOMPLETE: Final = {"max_output_tokens": "length"}
+
+
+def _why_it_ended(response: Any, status: Any) -> list[str] | None:
+    if status == "completed":
+        called = any(get(item, "type") == "function_call" for item in get(response, "output") or ())
+        return ["tool_calls" if called else "stop"]
+    reason = get(response, "incomplete_details.reason")
+    return [_INCOMPLETE.get(str(reason), str(reason))] if status == "incomplete" and reason else None
 
 
 def _messages(response: Any) -> Facts:

@@ -23,6 +23,7 @@ class Family(NamedTuple):
         chunks: how the chunks of a stream are read, a name in `chunks.READERS`.
         delegates: LiteLLM may answer it by another family's call, with a record of its own; that call is
             a part of this one.
+        streams: every call streams, without an argument that says so.
     """
 
     operation: str
@@ -30,6 +31,7 @@ class Family(NamedTuple):
     reader: str = "chat"
     chunks: str = "chat"
     delegates: bool = False
+    streams: bool = False
 
 
 _MESSAGES = "litellm.llms.anthropic"
@@ -62,11 +64,16 @@ FAMILIES: Final = (
     ),
     Family(
         gen_ai.GENERATE_CONTENT,
-        "litellm.google_genai:generate_content litellm.google_genai:agenerate_content "
-        "litellm.google_genai:generate_content_stream litellm.google_genai:agenerate_content_stream",
+        "litellm.google_genai:generate_content litellm.google_genai:agenerate_content",
         reader="generate_content",
+        delegates=True,
+    ),
+    Family(
+        gen_ai.GENERATE_CONTENT,
+        "litellm.google_genai:generate_content_stream litellm.google_genai:agenerate_content_stream",
         chunks="generate_content",
         delegates=True,
+        streams=True,
     ),
     Family(gen_ai.IMAGE_GENERATION, "litellm:image_generation litellm:aimage_generation", reader="image", delegates=True),
     Family(
