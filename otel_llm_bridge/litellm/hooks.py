@@ -91,6 +91,12 @@ def _guardrail(_invocation: Invocation, told: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _client_retry(_invocation: Invocation, told: dict[str, Any]) -> dict[str, Any]:
+    attributes = {names.EVENT_CLIENT_RETRY_NUMBER: int(told["retries_taken"]) + 1}
+    status = getattr(told.get("response"), "status_code", None)
+    return attributes if status is None else {**attributes, names.HTTP_STATUS: int(status)}
+
+
 class HookPoint(NamedTuple):
     """One place where LiteLLM dispatches a hook.
 
@@ -105,6 +111,7 @@ class HookPoint(NamedTuple):
     after: bool = False
 
 
+_OPENAI: Final = "openai._base_client"
 _SERVICE_LOGGING: Final = "litellm._service_logger"
 
 POINTS: Final = (
@@ -118,6 +125,8 @@ POINTS: Final = (
     HookPoint(Target("litellm.main", "stream_chunk_builder"), None, _rebuilt, after=True),
     HookPoint(Target(_SERVICE_LOGGING, "ServiceLogging.async_service_success_hook"), names.EVENT_SERVICE, _service),
     HookPoint(Target(_SERVICE_LOGGING, "ServiceLogging.async_service_failure_hook"), names.EVENT_SERVICE, _service),
+    HookPoint(Target(_OPENAI, "SyncAPIClient._sleep_for_retry"), names.EVENT_CLIENT_RETRY, _client_retry),
+    HookPoint(Target(_OPENAI, "AsyncAPIClient._sleep_for_retry"), names.EVENT_CLIENT_RETRY, _client_retry),
     HookPoint(
         Target(
             "litellm.integrations.custom_guardrail",

@@ -151,23 +151,24 @@ async def test_every_attempt_fails(bridge: Bridge, provider: FakeProvider) -> No
 
 
 async def test_a_cooldown_is_an_event(bridge: Bridge, provider: FakeProvider) -> None:
-    """A deployment that is put into cooldown is an event with its id, its time and the status."""
-    from ..conftest import eventually
-
+    """A deployment that is put into cooldown is an event of the logical call, with its id, time and status."""
     router = litellm.Router(
-        model_list=[deployment(provider, "a", "error-429", "bad"), deployment(provider, "a", "ok", "good")],
+        model_list=[deployment(provider, "a", "error-401", "bad"), deployment(provider, "a", "ok", "good")],
         num_retries=3, cooldown_time=7,
     )  # fmt: skip
-    for _ in range(20):
+
+    def cooldowns() -> list[dict[str, Any]]:
+        return [
+            dict(event.attributes or {}) for span in bridge.spans() for event in span.events if event.name == "litellm.cooldown"
+        ]
+
+    for _ in range(50):  # the strategy is random: until the bad one has been asked
         await router.acompletion(model="a", messages=MESSAGES)
-        await asyncio.sleep(0)
-        cooldowns = [event for span in bridge.spans() for event in span.events if event.name == "litellm.cooldown"]
-        if cooldowns:
+        if cooldowns():
             break
-    await eventually(lambda: True)
-    assert dict(cooldowns[0].attributes or {}) == {
-        "litellm.deployment.id": "bad", "litellm.cooldown.time": 7.0, "http.response.status_code": 429,
-    } or dict(cooldowns[0].attributes or {})["litellm.deployment.id"] == "bad"  # fmt: skip
+    assert cooldowns()[0] == {
+        "litellm.deployment.id": "bad", "litellm.cooldown.time": 7.0, "litellm.http.status_code": 401,
+    }  # fmt: skip
 
 
 async def test_a_sync_router_inside_a_loop_keeps_the_parent(bridge: Bridge, provider: FakeProvider) -> None:
@@ -183,11 +184,14 @@ async def test_a_sync_router_inside_a_loop_keeps_the_parent(bridge: Bridge, prov
 
 @pytest.mark.parametrize("shape", ["sync", "async"])
 def test_sdk_retries_are_attempts(shape: str, bridge: Bridge, provider: FakeProvider) -> None:
-    """LiteLLM's own num_retries: a logical span, and one inference span for each time it tries."""
+    """LiteLLM's own num_retries: a logical span, and one inference span for each time it tries.
+
+    LiteLLM also hands ``num_retries`` to the OpenAI client, which repeats within the attempt: that is an event.
+    """
     name = f"sdk{next(_names)}"
     provider.script(name, ["error-500", "error-500", "ok"])
     kwargs = {
-        "model": "openai/gpt-4o-mini", "messages": MESSAGES, "num_retries": 3, "max_retries": 0, "api_key": "sk-test",
+        "model": "openai/gpt-4o-mini", "messages": MESSAGES, "num_retries": 1, "api_key": "sk-test",
         "api_base": provider.at(f"script:{name}", "/v1"),
     }  # fmt: skip
     if shape == "sync":
@@ -195,7 +199,9 @@ def test_sdk_retries_are_attempts(shape: str, bridge: Bridge, provider: FakeProv
     else:
         asyncio.run(litellm.acompletion(**kwargs))
     root, attempts = _tree(bridge)
-    assert [(attempt.attributes or {})["litellm.attempt.kind"] for attempt in attempts] == ["first", "retry", "retry"]
+    assert [(attempt.attributes or {})["litellm.attempt.kind"] for attempt in attempts] == ["first", "retry"]
+    (repeated,) = [event for event in attempts[0].events if event.name == "litellm.client_retry"]
+    assert dict(repeated.attributes or {}) == {"litellm.client_retry.number": 1, "litellm.http.status_code": 500}
     assert (root.attributes or {})["litellm.router.strategy"] == "litellm"
     assert root.status.status_code is StatusCode.UNSET
     assert (attempts[-1].attributes or {})["litellm.cost.total"] > 0

@@ -1,0 +1,131 @@
+"""Names bound early, identity, signatures, and the way back."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import litellm
+import litellm.google_genai
+import pytest
+
+import otel_llm_bridge
+from otel_llm_bridge.litellm.wrap_points import FAMILIES, targets
+from otel_llm_bridge.patching import Target, apply, is_patched, restore
+
+from ..conftest import MESSAGES, Bridge
+
+# Bound before any test switches the bridge on.
+from litellm import acompletion, completion  # isort: skip
+from litellm.main import acompletion as main_acompletion  # isort: skip
+
+
+class _Holder:
+    call = staticmethod(litellm.completion)
+
+
+def _default(messages: Any, function: Any = litellm.completion, **kwargs: Any) -> Any:
+    return function(model="openai/gpt-4o-mini", messages=messages, **kwargs)
+
+
+_partial = functools.partial(litellm.completion, model="openai/gpt-4o-mini")
+_listed = [litellm.completion]
+
+_BINDINGS: dict[str, Callable[..., Any]] = {
+    "attribute of the module": lambda **k: litellm.completion(model="openai/gpt-4o-mini", **k),
+    "from litellm import": lambda **k: completion(model="openai/gpt-4o-mini", **k),
+    "from litellm import, async": lambda **k: asyncio.run(acompletion(model="openai/gpt-4o-mini", **k)),
+    "from litellm.main import": lambda **k: asyncio.run(main_acompletion(model="openai/gpt-4o-mini", **k)),
+    "attribute of a class": lambda **k: _Holder.call(model="openai/gpt-4o-mini", **k),
+    "default argument": lambda **k: _default(**k),
+    "functools.partial": lambda **k: _partial(**k),
+    "element of a list": lambda **k: _listed[0](model="openai/gpt-4o-mini", **k),
+    "LiteLLM's own client": lambda **k: litellm.LiteLLM(api_key=k.pop("api_key")).chat.completions.create(
+        model="openai/gpt-4o-mini", **k
+    ),
+    "LiteLLM's own helper": lambda **k: litellm.batch_completion(
+        model="openai/gpt-4o-mini", **{**k, "messages": [k["messages"]]}
+    ),
+}
+
+
+@pytest.mark.parametrize("binding", _BINDINGS)
+def test_every_binding_is_caught(binding: str, bridge: Bridge, openai_kwargs: dict[str, Any]) -> None:
+    """A name that was bound before ``instrument()``, of whatever kind, makes exactly one span."""
+    _BINDINGS[binding](messages=MESSAGES, **openai_kwargs)
+    assert bridge.span().name == "chat gpt-4o-mini"
+
+
+def _all_functions() -> list[tuple[Target, Any]]:
+    found = []
+    for family in FAMILIES:
+        for target in targets(family):
+            try:
+                found.append((target, target.resolve()[2]))
+            except (ImportError, AttributeError):
+                continue
+    return found
+
+
+def test_identity_signature_and_the_way_back() -> None:
+    """Instrumented functions are the same objects with the same signature; afterwards they have their own code again."""
+    before = [(target, function, function.__code__, inspect.signature(function)) for target, function in _all_functions()]
+    own = {id(function): dict(vars(function)) for _, function, _, _ in before}
+    otel_llm_bridge.instrument(strict=True, handle_signals=False)
+    try:
+        for target, function, _, signature in before:
+            assert target.resolve()[2] is function
+            assert is_patched(function), target
+            assert inspect.signature(function) == signature
+            assert inspect.iscoroutinefunction(function) == inspect.iscoroutinefunction(target.resolve()[2])
+    finally:
+        otel_llm_bridge.uninstrument()
+    for target, function, code, _ in before:
+        assert function.__code__ is code, target
+        assert vars(function) == own[id(function)]
+    assert not is_patched(litellm.Router.make_call)
+
+
+def test_instrumenting_five_times_changes_nothing(bridge: Bridge, openai_kwargs: dict[str, Any]) -> None:
+    """Further calls of ``instrument()`` add no wrapper, and one ``uninstrument()`` takes all of it off."""
+    code = litellm.completion.__code__
+    for _ in range(4):
+        otel_llm_bridge.instrument(tracer_provider=bridge.provider)
+    assert litellm.completion.__code__ is code
+    litellm.completion(model="openai/gpt-4o-mini", messages=MESSAGES, **openai_kwargs)
+    assert len(bridge.spans()) == 1
+    otel_llm_bridge.uninstrument()
+    assert not is_patched(litellm.completion)
+    completion(model="openai/gpt-4o-mini", messages=MESSAGES, **openai_kwargs)
+    assert len(bridge.spans()) == 1
+
+
+def test_a_compiled_function_is_replaced_by_wrapt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has no Python code to swap is wrapped as an attribute, and put back."""
+    module = type(sys)("compiled")
+    module.function = len  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "compiled", module)
+    patch = apply(Target("compiled", "function"), lambda _f: lambda wrapped, _i, args, kwargs: wrapped(*args, **kwargs) + 1)
+    assert patch is not None
+    assert module.function([1]) == 2  # type: ignore[attr-defined]
+    assert apply(Target("compiled", "function"), lambda _f: lambda *_a: None) is None
+    restore([patch])
+    assert module.function is len  # type: ignore[attr-defined]
+
+
+def test_instrumenting_does_not_import_litellm() -> None:
+    """``instrument()`` leaves LiteLLM alone until the program imports it, and then patches it."""
+    program = (
+        "import sys, otel_llm_bridge; otel_llm_bridge.instrument(); assert 'litellm' not in sys.modules\n"
+        "from otel_llm_bridge.patching import is_patched\n"
+        "from litellm import completion; assert is_patched(completion)\n"
+        "otel_llm_bridge.uninstrument(); assert not is_patched(completion); print('fine')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "fine\n", done.stderr
+    assert done.stderr == ""
