@@ -211,6 +211,7 @@ def _after_fork() -> None:
             callback()
     if _settings is not None:
         _watch_finalizers()
+        _watch_celery()
 
 
 class _Anchor:
@@ -237,6 +238,17 @@ def _watch_finalizers() -> None:
         process = sys.modules.get(name.rpartition(".")[0] + ".process")
         if process is not None and getattr(process, "_parent_process", None) is not None:
             _add_finalizer(util)
+
+
+def _watch_celery() -> None:
+    """Celery's pool ends its children with ``os._exit`` and no finalizer, but tells them so before."""
+    celery = sys.modules.get("celery.signals")
+    if celery is not None:
+        celery.worker_process_shutdown.connect(_on_celery_shutdown, weak=False, dispatch_uid="otel_llm_bridge")
+
+
+def _on_celery_shutdown(**_: object) -> None:
+    run("end of a celery worker process")
 
 
 def _add_finalizer(util: Any) -> None:
