@@ -85,6 +85,8 @@ class Setting:
     default: Any
     meaning: str
     unit: str = ""
+    #: As an argument it may be an object instead of text, which is taken as it is.
+    objects: bool = False
 
 
 _P: Final = "OTEL_LLM_BRIDGE_"
@@ -98,6 +100,8 @@ TABLE: Final = (
         one_of("NO_CONTENT", "SPAN_ONLY", "EVENT_ONLY", "SPAN_AND_EVENT", fold=str.upper), "NO_CONTENT",
         "Whether prompts, completions and tool arguments are recorded, and where.",
     ),
+    Setting("redactor", _P + "REDACTOR", str, None, "What content goes through before it is recorded: `keys`, `emails`, `cards`, `everything` or `module:function`, separated by commas; as an argument also a function.", objects=True),
+    Setting("completion_hook", "OTEL_INSTRUMENTATION_GENAI_COMPLETION_HOOK", str, None, "A GenAI completion hook, by the name of its entry point (`upload` is that of opentelemetry-util-genai): it is given each conversation, after the redactor.", objects=True),
     Setting("chunk_events", _P + "CHUNK_EVENTS", flag, False, "One span event for each chunk of a stream, not only the first and the last."),
     Setting("exit_timeout", _P + "EXIT_TIMEOUT", number(0, 3600), 5.0, "What the end of the process may take in all: LiteLLM's worker, callbacks, flush and shutdown.", "s"),
     Setting("handle_signals", _P + "HANDLE_SIGNALS", flag, True, "Deliver on SIGTERM too, then do what was there before."),
@@ -118,7 +122,8 @@ TABLE: Final = (
     Setting("metrics", _P + "METRICS", one_of("released", "latest", "both", "none"), "released", "Which generation of metric names: that of the released Python packages, that of the newest conventions, both, or no metrics."),
     Setting("vocabulary", _P + "VOCABULARY", one_of("gen_ai", "openinference", "both"), "gen_ai", "Attribute names on the spans."),
     Setting("neighbours", _P + "NEIGHBOURS", one_of("suppress", "nest", "defer"), "suppress", "Other LLM instrumentations around the same call: silence them, let them nest, or leave the span to them."),
-    Setting("metadata_keys", _P + "METADATA_KEYS", words, (), "Keys of LiteLLM's `metadata` that are recorded, as `litellm.metadata.{key}`."),
+    Setting("metadata_keys", _P + "METADATA_KEYS", words, (), "Keys of LiteLLM's `metadata`, and of `attributes(…)`, that are recorded, as `litellm.metadata.{key}`; `user` and `tags` are LiteLLM's arguments of these names."),
+    Setting("baggage_keys", _P + "BAGGAGE_KEYS", words, (), "Entries of the OpenTelemetry baggage that are recorded: `user.id`, `session.id` as user and conversation, others as `litellm.metadata.{key}`."),
     Setting("traceparent_hosts", _P + "TRACEPARENT_HOSTS", words, (), "Hosts that are sent a `traceparent` header; `*` is every host."),
 )  # fmt: skip
 
@@ -167,6 +172,8 @@ class Settings:
 
 def _resolve_one(row: Setting, environ: Mapping[str, str], argument: Any) -> tuple[Any, str]:
     if argument is not None:
+        if row.objects and not isinstance(argument, str):
+            return argument, "argument"
         text = ",".join(argument) if isinstance(argument, (list, tuple, set, frozenset)) else str(argument)
         try:
             return row.parse(text.strip()), "argument"
