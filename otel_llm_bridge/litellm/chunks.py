@@ -44,9 +44,15 @@ class ChatChunks:
         facts: Facts = {"response_id": get(chunks[0], "id"), "response_model": get(chunks[0], "model")}
         facts["finish_reasons"] = _finish_reasons(chunks)
         reported = [usage for usage in (get(chunk, "usage") for chunk in chunks[:-1]) if usage is not None]
-        usage, source = (reported[-1], names.USAGE_FROM_PROVIDER) if reported else (self._estimated(complete, chunks), names.USAGE_ESTIMATED)
-        facts.update(reading.read_usage(usage, source))
+        if reported:
+            # Some providers tell the input with the first chunk and the output with the last, and 0 for the other.
+            for usage in reported:
+                told = reading.read_usage(usage)
+                facts.update({name: value for name, value in told.items() if value or name not in facts})
+        else:
+            facts.update(reading.read_usage(self._estimated(complete, chunks), names.USAGE_ESTIMATED))
         with guarded("cost"):
+            usage = reported[0] if len(reported) == 1 else pricing.usage_of(self._litellm, facts)
             answer = pricing.answer_with(self._litellm, facts["response_model"], usage)
             facts.update(pricing.price(self._invocation, answer))
         return clean(facts)

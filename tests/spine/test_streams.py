@@ -89,6 +89,8 @@ _EXITS: dict[str, tuple[Callable[[Any], Awaitable[None]], str, str]] = {
 async def test_async_exits(exit_: str, through: str, bridge: Bridge, provider: FakeProvider) -> None:
     """Each way out of an async stream ends one inference span with its outcome and its chunks."""
     leave, behaviour, outcome = _EXITS[exit_]
+    if exit_ in {"closed", "broken"} and not hasattr(litellm.CustomStreamWrapper, "aclose"):
+        pytest.skip("LiteLLM before 1.85: its streams have no aclose, and take a reset for their end")
     if through == "SDK":
         call = litellm.acompletion(
             model="openai/gpt-4o-mini", messages=MESSAGES, stream=True, api_key="sk-test",
