@@ -29,6 +29,7 @@ _LEAST_SEGMENTS: Final = 8
 _SCAN_EVERY: Final = 2.0
 _RETRY_CREATE_AFTER: Final = 1.0
 _ORPHANS_AT_ONCE: Final = 8
+_WARN_EVERY: Final = 60.0
 #: Part of the spool that quarantined requests may take.
 _QUARANTINE_SHARE: Final = 0.1
 QUARANTINE_SUFFIX: Final = ".otlp"
@@ -72,6 +73,7 @@ class Spool:
         self._next_scan = 0.0
         self._no_segment_before = 0.0
         self._told = False
+        self._next_warning = 0.0
         self._turn = False
 
     # -- writing ------------------------------------------------------------------------------------------
@@ -127,10 +129,10 @@ class Spool:
         self._own.append(segment)
         return segment
 
-    def _create(self, size: int) -> Segment:
+    def _create(self, size: int, evict: bool = True) -> Segment:
         with self._lock:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
-            self._make_room(size)
+            self._make_room(size, evict)
             self._sequence += 1
             name = f"{time.time_ns():020d}-{self._owner}-{self._sequence:06d}{SUFFIX}"
         segment = Segment.create(os.path.join(self.folder, name), size)
@@ -142,10 +144,10 @@ class Spool:
                 os.close(descriptor)
         return segment
 
-    def _make_room(self, size: int) -> None:
+    def _make_room(self, size: int, evict: bool) -> None:
         """Evict the oldest segments until ``size`` bytes fit in."""
         while self._bytes_on_disk() + size > self._max_bytes:
-            oldest = self._oldest()
+            oldest = self._oldest() if evict else None
             if oldest is None:
                 raise OSError(errno.ENOSPC, "the spool is full of what other processes hold")
             self._evict(oldest, Reason.EVICTED)
@@ -191,7 +193,9 @@ class Spool:
         self.counts[key] = self.counts.get(key, 0) + count
         if mine and self._ledger is not None:
             self._ledger.move(State.SPOOLED, State.DROPPED, count, reason)
-        logger.warning("the spool %s: %d spans %s", self.folder, count, reason.value)
+        if time.monotonic() >= self._next_warning:
+            self._next_warning = time.monotonic() + _WARN_EVERY
+            logger.warning("the spool %s loses spans: %s", self.folder, self.counts)
 
     # -- delivering: called by the worker only ------------------------------------------------------------
 
@@ -333,7 +337,8 @@ class Spool:
         if self._spare is None and active.end > active.size // 2 and active.size == self._segment_bytes:
             owner = self._owner
             try:
-                spare = self._create(self._segment_bytes)
+                # Not at the cost of spans that wait.
+                spare = self._create(self._segment_bytes, evict=False)
             except OSError:
                 return
             if owner == self._owner:
