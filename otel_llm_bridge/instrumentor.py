@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from . import guard, invocation, streams
+from . import guard, invocation, request, streams
 from .guard import guarded, logger
+from .metrics import Recorder
 from .patching import Patch, restore, when_imported
 from .providers import Providers
 from .settings import Settings
@@ -67,7 +68,13 @@ class LiteLLMInstrumentor(BaseInstrumentor):
                 with guarded("patching litellm"):
                     self._patch(patches)
 
+        def patch_proxy() -> None:
+            if self._patches is patches:
+                with guarded("patching the LiteLLM Proxy"):
+                    self._patch_proxy(patches)
+
         when_imported("litellm", patch)
+        when_imported("litellm.proxy.proxy_server", patch_proxy)
 
     def _patch(self, patches: list[Patch]) -> None:
         from .litellm import install
@@ -78,7 +85,21 @@ class LiteLLMInstrumentor(BaseInstrumentor):
             "inference": inference_layer(providers),
             "router": router_layer(providers),
         }
+        for layer in layers.values():
+            layer.at_end(request.inherit)
         patches.extend(install(settings=self.settings, **layers))
+        if self.settings.metrics != "none":
+            # After LiteLLM's readers: they complete the facts at the end of a call.
+            recorder = Recorder(providers, self.settings.metrics, self.settings.metrics_series_max)
+            for layer in layers.values():
+                layer.at_end(recorder.record)
+                layer.at_event(recorder.event)
+
+    def _patch_proxy(self, patches: list[Patch]) -> None:
+        from .litellm import proxy
+
+        assert self.providers is not None
+        patches.extend(proxy.install(self.providers))
 
     def _take_part_in_the_end(self, settings: Settings) -> None:
         from .export import lifetime

@@ -120,6 +120,7 @@ TABLE: Final = (
     Setting("callbacks_rescue", _P + "CALLBACKS_RESCUE", flag, True, "Complete the callbacks that were registered with LiteLLM itself, too: at the end of a loop, of a child and of the process."),
     Setting("callback_spans", _P + "CALLBACK_SPANS", flag, False, "One `litellm.callback {name}` span for each run of a callback."),
     Setting("metrics", _P + "METRICS", one_of("released", "latest", "both", "none"), "released", "Which generation of metric names: that of the released Python packages, that of the newest conventions, both, or no metrics."),
+    Setting("metrics_series_max", _P + "METRICS_SERIES_MAX", whole(8, 100_000), 64, "Series that one metric may have; beyond three quarters of it, new names of models, groups, deployments and callbacks become `other`.", "series"),
     Setting("vocabulary", _P + "VOCABULARY", one_of("gen_ai", "openinference", "both"), "gen_ai", "Attribute names on the spans."),
     Setting("neighbours", _P + "NEIGHBOURS", one_of("suppress", "nest", "defer"), "suppress", "Other LLM instrumentations around the same call: silence them, let them nest, or leave the span to them."),
     Setting("metadata_keys", _P + "METADATA_KEYS", words, (), "Keys of LiteLLM's `metadata`, and of `attributes(…)`, that are recorded, as `litellm.metadata.{key}`; `user` and `tags` are LiteLLM's arguments of these names."),

@@ -12,6 +12,7 @@ import functools
 import queue
 import threading
 import time
+from array import array
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import wrapt
@@ -44,18 +45,24 @@ class StreamRecorder:
         self._reader = reader
         self._chunk_events = chunk_events
         self.chunks = 0
-        self._first_clock = 0.0
+        self._first_clock = self._last_clock = 0.0
+        #: Seconds from each chunk to the next, for the metrics.
+        self._gaps = invocation.kept["chunk_gaps"] = array("d")
         invocation.suspend()
         _reaper.start()
 
     def saw(self, chunk: Any) -> None:
         """The caller is given one more chunk."""
         self.chunks += 1
+        now = time.perf_counter()
         if self.chunks == 1:
-            self._first_clock = time.perf_counter()
+            self._first_clock = now
             self.invocation.event(names.EVENT_FIRST_CHUNK)
-        elif self._chunk_events:
-            self.invocation.event(names.EVENT_CHUNK, {names.EVENT_CHUNK_INDEX: self.chunks - 1})
+        else:
+            self._gaps.append(now - self._last_clock)
+            if self._chunk_events:
+                self.invocation.event(names.EVENT_CHUNK, {names.EVENT_CHUNK_INDEX: self.chunks - 1})
+        self._last_clock = now
         with guarded("chunk"):
             self._reader.feed(chunk)
 

@@ -45,10 +45,15 @@ class Layer:
         self._attributes = {fact.name: fact.attribute for fact in table}
         self._at_start = {fact.name: fact.attribute for fact in table if fact.at_start}
         self._at_end: list[Callable[[Invocation], None]] = []
+        self._at_event: list[Callable[[Invocation, str, dict[str, Any]], None]] = []
 
     def at_end(self, see: Callable[[Invocation], None]) -> None:
         """Let ``see`` have each invocation at its end, while its span still records."""
         self._at_end.append(see)
+
+    def at_event(self, see: Callable[[Invocation, str, dict[str, Any]], None]) -> None:
+        """Let ``see`` have each lifecycle event, whether the span records or not."""
+        self._at_event.append(see)
 
     def start(self, invocation: Invocation) -> Span:
         """Start the span, under the caller's current one, with what a sampler needs."""
@@ -69,6 +74,9 @@ class Layer:
 
     def event(self, invocation: Invocation, name: str, attributes: dict[str, Any]) -> None:
         """See `Invocation.event`."""
+        for see in self._at_event:
+            with guarded("event"):
+                see(invocation, name, attributes)
         span = invocation.span
         if invocation.finished:
             if span.get_span_context().trace_flags.sampled:

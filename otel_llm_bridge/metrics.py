@@ -1,0 +1,270 @@
+"""Invocations to metrics: what `semconv.metrics` says, with few series whatever the traffic.
+
+Recorded at the end of each call, whether its span is sampled or not, in the call's own Context (so that
+an exemplar leads to the span).
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from .guard import guarded, logger
+from .logical import LogicalCall
+from .semconv import litellm as ours
+from .semconv import metrics as names
+from .semconv.metrics import Instrument, Label
+
+if TYPE_CHECKING:
+    from .invocation import Invocation
+    from .providers import Providers
+
+Facts = Mapping[str, Any]
+#: What was measured, and the labels that are its own, by the names of facts.
+Measured = Iterable[tuple[float, Facts]]
+_PLAIN: Final[Facts] = {}
+
+
+class Series:
+    """The label sets of one metric: never more than ``most``, whatever the callers send.
+
+    The first come keep their names. When three quarters of the places are taken, the names that users
+    choose (models, groups, deployments, callbacks) become ``other`` in what is new; the last quarter is
+    for what is left to tell apart then: operations, providers, errors.
+    """
+
+    def __init__(self, metric: str, labels: tuple[Label, ...], most: int) -> None:
+        self._metric = metric
+        self._attributes = tuple(label.attribute for label in labels)
+        self._is_name = tuple(label.is_name for label in labels)
+        self._most = most
+        self._known: dict[tuple[str | None, ...], dict[str, str]] = {}
+        self._lock = threading.Lock()
+
+    def attributes(self, values: tuple[str | None, ...]) -> dict[str, str]:
+        """The attributes to record under, for the labels' values in order; ``None`` is left out."""
+        return self._known.get(values) or self._admit(values)
+
+    def _admit(self, values: tuple[str | None, ...]) -> dict[str, str]:
+        without_names = tuple(
+            names.OTHER if is_name and value is not None else value
+            for is_name, value in zip(self._is_name, values, strict=True)
+        )
+        steps = (
+            (values, self._most - self._most // 4),
+            (without_names, self._most - 1),
+            ((names.OTHER,) * len(values), self._most),
+        )
+        with self._lock:
+            for step, room in steps:
+                known = self._known.get(step)
+                if known is not None:
+                    return known
+                if len(self._known) < room:
+                    return self._add(step)
+        raise AssertionError("the last step has always room")  # pragma: no cover
+
+    def _add(self, values: tuple[str | None, ...]) -> dict[str, str]:
+        if len(self._known) == self._most - self._most // 4:
+            logger.warning(
+                "metric %s has %d series: from now on new names are counted as %r. "
+                "The setting metrics_series_max holds more.",
+                self._metric, len(self._known), names.OTHER,
+            )  # fmt: skip
+        known = self._known[values] = {
+            attribute: value for attribute, value in zip(self._attributes, values, strict=True) if value is not None
+        }
+        return known
+
+
+# --- what is measured ----------------------------------------------------------------------------------
+
+
+def _reported(call: Invocation, fact: str) -> int:
+    """A number of tokens that a provider reported; counted by LiteLLM's tokenizer is not reported."""
+    found = call.facts.get(fact) if call.facts.get("usage_source") == ours.USAGE_FROM_PROVIDER else None
+    return found or 0
+
+
+def _if_told(fact: str) -> Callable[[Invocation], Measured]:
+    def measure(call: Invocation) -> Measured:
+        value = call.facts.get(fact)
+        return () if value is None else ((value, _PLAIN),)
+
+    return measure
+
+
+def _tokens_by_type(call: Invocation) -> Iterator[tuple[float, Facts]]:
+    if call.facts.get("usage_source") == ours.USAGE_FROM_PROVIDER:
+        for kind, fact in ((names.INPUT, "input_tokens"), (names.OUTPUT, "output_tokens")):
+            if fact in call.facts:
+                yield call.facts[fact], {"token_type": kind}
+
+
+def _tokens(fact: str) -> Callable[[Invocation], Measured]:
+    return lambda call: ((_reported(call, fact), _PLAIN),)
+
+
+def _part_of_unknown_modality(fact: str) -> Callable[[Invocation], Measured]:
+    return lambda call: ((_reported(call, fact), {"modality": names.UNKNOWN}),)
+
+
+def _by_modality(direction: str) -> Callable[[Invocation], Measured]:
+    """All of it is of unknown modality unless the provider told images or audio apart."""
+
+    def measure(call: Invocation) -> Iterator[tuple[float, Facts]]:
+        told = {kind: _reported(call, f"{direction}_{kind}_tokens") for kind in (names.IMAGE, names.AUDIO)}
+        rest = _reported(call, f"{direction}_tokens") - sum(told.values())
+        for kind, count in told.items():
+            if count:
+                yield count, {"modality": kind}
+        yield max(rest, 0), {"modality": names.TEXT if any(told.values()) else names.UNKNOWN}
+
+    return measure
+
+
+def _attempts(call: Invocation) -> Measured:
+    return ((1, _PLAIN),) if "attempt_number" in call.facts else ()
+
+
+#: name in `semconv.metrics.Instrument.measure` -> what it measures of a call.
+MEASURES: Final[dict[str, Callable[[Invocation], Measured]]] = {
+    "duration": lambda call: ((call.duration, _PLAIN),),
+    "tokens by type": _tokens_by_type,
+    "first chunk": _if_told("time_to_first_chunk"),
+    "chunk gaps": lambda call: ((gap, _PLAIN) for gap in call.kept.get("chunk_gaps", ())),
+    "input by modality": _by_modality("input"),
+    "output by modality": _by_modality("output"),
+    "input_tokens": _tokens("input_tokens"),
+    "output_tokens": _tokens("output_tokens"),
+    "cache_read_tokens": _part_of_unknown_modality("cache_read_tokens"),
+    "cache_write_tokens": _part_of_unknown_modality("cache_write_tokens"),
+    "reasoning_tokens": _part_of_unknown_modality("reasoning_tokens"),
+    "cost": _if_told("cost"),
+    "saved": _if_told("cost_saved"),
+    "cache hits": lambda call: ((1, _PLAIN),),
+    "attempts": _attempts,
+    "one": lambda call: ((1, _PLAIN),),
+}
+#: The only ones for a call that the cache answered: no provider was called, and no time of one passed.
+_OF_CACHE_HITS: Final = frozenset({"cache hits", "saved", "attempts"})
+_ONLY_CACHE_HITS: Final = frozenset({"cache hits", "saved"})
+
+
+# --- recording -----------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """Records the metrics of calls. Attached to the layers: `Layer.at_end`, `Layer.at_event`.
+
+    Args:
+        providers: gives the meter, at the first call and not before.
+        setting: value of the setting ``metrics``.
+        series_max: value of the setting ``metrics_series_max``.
+    """
+
+    def __init__(self, providers: Providers, setting: str, series_max: int) -> None:
+        self._providers = providers
+        self._rows = names.chosen(setting)
+        self._most = series_max
+
+    @cached_property
+    def _at(self) -> dict[str, list[_Recording]]:
+        meter = self._providers.meter
+        at: dict[str, list[_Recording]] = {}
+        for row in self._rows:
+            if row.at == names.COLLECTED:
+                continue
+            at.setdefault(row.at, []).append(_Recording(row, _make(meter, row), self._most))
+        _observe_callbacks(meter, [row for row in self._rows if row.at == names.COLLECTED], self._most)
+        return at
+
+    def record(self, invocation: Invocation) -> None:
+        """One attempt, or one logical call, has ended."""
+        if isinstance(invocation, LogicalCall):
+            for recording in self._at.get(names.CALL, ()):
+                recording.record(invocation, invocation.facts)
+            return
+        hit = invocation.facts.get("cache_hit") is True
+        operation = invocation.facts.get("operation")
+        for recording in self._at.get(names.ATTEMPT, ()):
+            row = recording.row
+            if row.measure not in _OF_CACHE_HITS if hit else row.measure in _ONLY_CACHE_HITS:
+                continue
+            if operation in row.but_operations or (row.operations and operation not in row.operations):
+                continue
+            recording.record(invocation, invocation.facts)
+
+    def event(self, invocation: Invocation, name: str, attributes: Facts) -> None:
+        """A lifecycle event has happened."""
+        for recording in self._at.get(name, ()):
+            path = invocation.facts.get("path")
+            group = path[-1] if path else invocation.facts.get("model_group")
+            recording.record(invocation, {"model_group": group, **attributes})
+
+
+class _Recording:
+    """One row of the table with its instrument and its series."""
+
+    def __init__(self, row: Instrument, instrument: Any, most: int) -> None:
+        self.row = row
+        self._facts = tuple(label.fact for label in row.labels)
+        self._series = Series(row.name, row.labels, most)
+        self._measure = MEASURES[row.measure]
+        self._record = instrument.record if row.kind == "histogram" else instrument.add
+
+    def record(self, invocation: Invocation, facts: Facts) -> None:
+        for amount, own in self._measure(invocation):
+            values = tuple(own[fact] if fact in own else facts.get(fact) for fact in self._facts)
+            self._record(amount, self._series.attributes(values), context=invocation.context)
+
+
+def _make(meter: Any, row: Instrument) -> Any:
+    if row.kind == "counter":
+        return meter.create_counter(row.name, row.unit, row.meaning)
+    return meter.create_histogram(row.name, row.unit, row.meaning, explicit_bucket_boundaries_advisory=row.buckets)
+
+
+# --- callbacks: read when metrics are collected --------------------------------------------------------
+
+#: measure -> figures of one callback, as `callbacks.stats` has them, with the labels that are their own.
+_CALLBACK_FIGURES: Final[dict[str, Callable[[Facts], Iterator[tuple[int, Facts]]]]] = {
+    "callbacks run": lambda stats: iter([(stats["completed"] + stats["failed"] + stats["timed_out"], _PLAIN)]),
+    "callbacks failed": lambda stats: ((stats[kind], {"error_type": kind}) for kind in ("failed", "timed_out") if stats[kind]),
+    "callbacks dropped": lambda stats: ((count, {"reason": reason}) for reason, count in stats["dropped"].items()),
+}
+
+#: Meters that have them already: a meter outlives `uninstrument`, and the figures are those of the process.
+_observed: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+
+
+def _observe_callbacks(meter: Any, rows: list[Instrument], most: int) -> None:
+    if meter in _observed:
+        return
+    _observed.add(meter)
+    for row in rows:
+        meter.create_observable_counter(row.name, [_observer(row, most)], row.unit, row.meaning)
+
+
+def _observer(row: Instrument, most: int) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    series = Series(row.name, row.labels, most)
+    facts = tuple(label.fact for label in row.labels)
+
+    def observe(_options: CallbackOptions) -> Iterable[Observation]:
+        from . import callbacks
+
+        sums: dict[int, tuple[dict[str, str], int]] = {}
+        with guarded("callback metrics"):
+            for callback, stats in callbacks.stats()["callbacks"].items():
+                for amount, own in _CALLBACK_FIGURES[row.measure](stats):
+                    found = {"callback": callback, **own}
+                    attributes = series.attributes(tuple(found.get(fact) for fact in facts))
+                    sums[id(attributes)] = (attributes, sums.get(id(attributes), (attributes, 0))[1] + amount)
+        return [Observation(amount, attributes) for attributes, amount in sums.values()]
+
+    return observe
