@@ -83,7 +83,8 @@ class Encoder:
         self._limit = attribute_bytes
         self._span_bytes = span_bytes
         self._contexts: dict[tuple[int, int], tuple[object, object, Context]] = {}
-        self._pairs: dict[tuple[str, str], bytes] = {}
+        self._known: dict[tuple[bytes, str, str], bytes] = {}
+        self._keys: dict[str, bytes] = {}
 
     def encode(self, span: Any) -> Item | None:
         """The bytes of an SDK span; ``None`` when it cannot be made small enough."""
@@ -125,16 +126,14 @@ class Encoder:
         return field(b"\x0a", message) + (field(b"\x1a", scope.schema_url.encode()) if scope.schema_url else b"")
 
     def _span(self, span: Any, limit: int) -> bytes:
-        context, parent = span.context, span.parent
+        context, parent, name = span.context, span.parent, span.name
         shortened: list[tuple[str, int]] = []
-        parts = [
-            b"\x0a\x10" + context.trace_id.to_bytes(16, "big") + b"\x12\x08" + context.span_id.to_bytes(8, "big")
-        ]
+        parts = [b"\x0a\x10", context.trace_id.to_bytes(16, "big"), b"\x12\x08", context.span_id.to_bytes(8, "big")]
         if context.trace_state:
             parts.append(field(b"\x1a", _state(context.trace_state)))
         if parent is not None:
             parts.append(b"\x22\x08" + parent.span_id.to_bytes(8, "big"))
-        parts.append(field(b"\x2a", _text(cut(span.name, limit) if len(span.name) > 64 else span.name)))
+        parts.append(field(b"\x2a", _text(cut(name, limit) if len(name) > 64 else name)))
         parts.append(b"\x30" + _SMALL[span.kind.value + 1])
         parts.append(_pack_time(0x39, span.start_time or 0, 0x41, span.end_time or 0))
         parts += self._attributes(b"\x4a", span.attributes, limit, shortened)
@@ -180,28 +179,34 @@ class Encoder:
         parts: list[bytes] = []
         if not attributes:
             return parts
-        pairs = self._pairs
+        known, keys = self._known, self._keys
         for key, value in attributes.items():
-            if value.__class__ is str:
-                if len(value) <= _CACHED_LENGTH:
-                    pair = pairs.get((key, value))
-                    if pair is None:
-                        if len(pairs) >= _MAX_CACHED:
-                            pairs.clear()
-                        pair = pairs[key, value] = _pair(key, b"\x0a", _text(value))
-                    parts.append(field(tag, pair))
-                    continue
-                data = _text(value)
-                if len(data) > limit:
-                    shortened.append((key, len(data)))
-                    data = _text(shorten(value, limit))
-                parts.append(field(tag, _pair(key, b"\x0a", data)))
+            kind = value.__class__
+            if kind is str and len(value) <= _CACHED_LENGTH:
+                # Most values come again and again: model, provider, operation, finish reason.
+                part = known.get((tag, key, value))
+                if part is None:
+                    part = field(tag, _pair(key, b"\x0a", _text(value)))
+                    if len(known) >= _MAX_CACHED:
+                        known.clear()
+                    known[tag, key, value] = part
+                parts.append(part)
                 continue
-            encoded = _value(value)
-            if len(encoded) > limit:
-                shortened.append((key, len(encoded)))
-                encoded = _value(_shorten_value(value, limit))
-            parts.append(field(tag, field(b"\x0a", _text(key)) + field(b"\x12", encoded)))
+            if kind is int and 0 <= value < 0x4000:
+                encoded = b"\x18" + (_SMALL[value] if value < 0x80 else bytes((value & 0x7F | 0x80, value >> 7)))
+            elif kind is float:
+                encoded = b"\x21" + _pack_double(value)
+            else:
+                encoded = _value(value)
+                if len(encoded) > limit:
+                    shortened.append((key, len(encoded)))
+                    encoded = _value(_shorten_value(value, limit))
+            head = keys.get(key)
+            if head is None:
+                if len(keys) >= _MAX_CACHED:
+                    keys.clear()
+                head = keys[key] = field(b"\x0a", _text(key))
+            parts.append(field(tag, head + field(b"\x12", encoded)))
         return parts
 
 
@@ -246,7 +251,10 @@ def _key_value(key: str, value: Any) -> bytes:
 
 
 def _shorten_value(value: Any, limit: int) -> Any:
-    """A value other than text that fits: sequences keep their beginning, the rest becomes text."""
+    """A value that fits: text is shortened, sequences keep their beginning, the rest becomes text."""
+    if isinstance(value, str):
+        # Room for the tag and the length around it.
+        return shorten(value, limit - 8)
     if isinstance(value, bytes):
         return f"[{len(value)} bytes]"
     if isinstance(value, Sequence):
