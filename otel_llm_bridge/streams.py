@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import wrapt
 from opentelemetry import context as context_api
 
-from .guard import guarded
+from .guard import fault, guarded
 from .invocation import Invocation, detach
 from .semconv import litellm as names
 
@@ -55,16 +55,18 @@ class StreamRecorder:
         """The caller is given one more chunk."""
         self.chunks += 1
         now = time.perf_counter()
-        if self.chunks == 1:
-            self._first_clock = now
-            self.invocation.event(names.EVENT_FIRST_CHUNK)
-        else:
-            self._gaps.append(now - self._last_clock)
-            if self._chunk_events:
-                self.invocation.event(names.EVENT_CHUNK, {names.EVENT_CHUNK_INDEX: self.chunks - 1})
-        self._last_clock = now
-        with guarded("chunk"):
+        try:
+            if self.chunks == 1:
+                self._first_clock = now
+                self.invocation.event(names.EVENT_FIRST_CHUNK)
+            else:
+                self._gaps.append(now - self._last_clock)
+                if self._chunk_events:
+                    self.invocation.event(names.EVENT_CHUNK, {names.EVENT_CHUNK_INDEX: self.chunks - 1})
+            self._last_clock = now
             self._reader.feed(chunk)
+        except Exception as error:  # not `guarded`: this runs for each chunk
+            fault("chunk", error)
 
     def raised(self, error: BaseException) -> None:
         """A read has raised: the end, an error, or a cancellation."""
@@ -89,10 +91,11 @@ class StreamRecorder:
                 facts = {**self._reader.close(outcome == names.OUTCOME_COMPLETE), **facts}
         finally:
             detach(token, self.context)
-        if outcome == names.OUTCOME_COMPLETE:
-            invocation.event(names.EVENT_LAST_CHUNK, {names.STREAM_CHUNKS: self.chunks})
-        invocation.error = error
-        invocation.finish(**facts)
+        with guarded("stream"):
+            if outcome == names.OUTCOME_COMPLETE:
+                invocation.event(names.EVENT_LAST_CHUNK, {names.STREAM_CHUNKS: self.chunks})
+            invocation.error = error
+            invocation.finish(**facts)
 
 
 # `wrapt.ObjectProxy` adds `__iter__` to whatever it stands for; the base of wrapt 2 does not.

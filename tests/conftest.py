@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 
@@ -16,6 +17,10 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+# Recent OpenAI clients load it lazily, and not safely from several threads at once.
+with contextlib.suppress(ImportError):
+    import httpx2  # noqa: F401
 
 import otel_llm_bridge
 from otel_llm_bridge import streams

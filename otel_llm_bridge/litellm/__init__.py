@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..drivers import driver_for
-from ..guard import logger
+from ..guard import logger, never_raises
 from ..patching import Patch, Target, Wrapper, apply
 from . import hooks, router
 from .calls import Calls
@@ -66,4 +66,4 @@ def _repeated(calls: Calls) -> list[tuple[Target, Callable[[Callable[..., Any]],
 
 def _driver(begin: Callable[..., Any], function: Callable[..., Any]) -> Wrapper:
     parameters = tuple(inspect.signature(function).parameters)
-    return driver_for(function, functools.partial(begin, parameters))
+    return driver_for(function, never_raises(functools.partial(begin, parameters)))

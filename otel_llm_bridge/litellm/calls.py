@@ -7,6 +7,7 @@ others pass.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,7 @@ from ..invocation import Invocation, current
 from ..logical import LogicalCall, Plan
 from ..semconv import gen_ai
 from ..streams import StreamRecorder, is_stream, proxy_for
-from . import chunks, pricing, reading
+from . import caching, chunks, pricing, reading
 from .wrap_points import Family
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Calls:
         self.settings = settings
         for layer in (inference, router):
             layer.at_end(_read_error)
+        inference.at_end(functools.partial(caching.settle, litellm))
         inference.at_end(_tell_logical_call)
 
     # --- the functions of a family -----------------------------------------------------------------
@@ -74,12 +76,10 @@ class Calls:
             return None
         else:
             outer = None
-        with guarded("begin"):
-            request = {**dict(zip(parameters, args, strict=False)), **kwargs}
-            if outer is None and family.operation == gen_ai.CHAT and self._repeats(request):
-                return self._begin_repeated(family, request)
-            return self._begin_inference(family, call_type, request, self._claim(request), outer)
-        return None
+        request = {**dict(zip(parameters, args, strict=False)), **kwargs}
+        if outer is None and family.operation == gen_ai.CHAT and self._repeats(request):
+            return self.begin_logical(str(request.get("model")), _BY_SDK, request)
+        return self._begin_inference(family, call_type, request, self._claim(request), outer)
 
     def begin_attempt(
         self, family: Family, call_type: str, parameters: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -88,19 +88,16 @@ class Calls:
         outer = current()
         if not isinstance(outer, LogicalCall) or outer.finished or outer.facts.get("strategy") != _BY_SDK:
             return None
-        with guarded("begin"):
-            request = {**dict(zip(parameters, args, strict=False)), **kwargs}
-            if request.get("fallbacks"):
-                return None  # it will call the public function for each of them
-            model = str(request.get("model"))
-            if outer.facts["attempts"] and model != outer.facts.get("path", [model])[-1]:
-                outer.fall_back(model)
-            facts = outer.claim(outer.plan(model), None, model)
-            begun = self._begin_inference(family, call_type, request, facts, outer, final=False)
-            begun[0].bound = True
-            begun[0].kept["logging"] = request.get("litellm_logging_obj")
-            return begun
-        return None
+        request = {**dict(zip(parameters, args, strict=False)), **kwargs}
+        if request.get("fallbacks"):
+            return None  # it will call the public function for each of them
+        model = str(request.get("model"))
+        if outer.facts["attempts"] and model != outer.facts.get("path", [model])[-1]:
+            outer.fall_back(model)
+        facts = outer.claim(outer.plan(model), None, model)
+        begun = self._begin_inference(family, call_type, request, facts, outer, final=False)
+        begun[0].bound = True
+        return begun
 
     def _begin_inference(
         self, family: Family, call_type: str, request: dict[str, Any], attempt: dict[str, Any], outer: Invocation | None,
@@ -154,9 +151,6 @@ class Calls:
         return any(request.get(name) for name in _REPEATS) or any(
             getattr(self.litellm, name, None) for name in _REPEATS_GLOBALLY
         )
-
-    def _begin_repeated(self, family: Family, request: dict[str, Any]) -> Begun:
-        return self.begin_logical(str(request.get("model")), _BY_SDK, request)
 
     # --- the Router ---------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from ..invocation import Invocation, current
 from ..patching import Target
 from ..semconv import gen_ai
 from ..semconv import litellm as names
-from . import reading
+from . import caching, reading
 
 if TYPE_CHECKING:
     from ..patching import Wrapper
@@ -122,6 +122,8 @@ POINTS: Final = (
     HookPoint(Target(_LOGGING, "Logging.async_success_handler"), names.EVENT_SUCCESS, _succeeded),
     HookPoint(Target(_LOGGING, "Logging.failure_handler"), names.EVENT_FAILURE, _failure),
     HookPoint(Target(_LOGGING, "Logging.async_failure_handler"), names.EVENT_FAILURE, _failure),
+    HookPoint(caching.HIT, names.EVENT_CACHE_HIT, caching.saw_hit),
+    HookPoint(caching.PARTLY, None, caching.saw_part),
     HookPoint(Target("litellm.main", "stream_chunk_builder"), None, _rebuilt, after=True),
     HookPoint(Target(_SERVICE_LOGGING, "ServiceLogging.async_service_success_hook"), names.EVENT_SERVICE, _service),
     HookPoint(Target(_SERVICE_LOGGING, "ServiceLogging.async_service_failure_hook"), names.EVENT_SERVICE, _service),
@@ -141,12 +143,13 @@ POINTS: Final = (
 def wrapper_for(point: HookPoint, function: Callable[..., Any]) -> Wrapper:
     """The wrapper of one hook point: it lets the invocation of the running Context see the call."""
     parameters = tuple(inspect.signature(function).parameters)
+    where = str(point.target)
 
     def see(args: tuple[Any, ...], kwargs: dict[str, Any], **more: Any) -> None:
-        invocation = current()
-        if invocation is None:
-            return
-        with guarded(str(point.target)):
+        with guarded(where):
+            invocation = current()
+            if invocation is None:
+                return
             told = {**dict(zip(parameters, args, strict=False)), **kwargs, **more}
             attributes = point.see(invocation, told)
             if point.event is not None and attributes is not None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, Final
 
+import wrapt
 from opentelemetry import context as context_api
 
-from ..guard import guarded
+from ..drivers import driver_for
+from ..guard import guarded, never_raises
 from ..invocation import current, detach
 from ..logical import LogicalCall
 from ..patching import Target
@@ -23,30 +25,25 @@ if TYPE_CHECKING:
 
 def _logical(calls: Calls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Begun | None:
     """``async_function_with_fallbacks(self, *args, **kwargs)``: the request itself, or one fallback of it."""
-    with guarded("router"):
-        outer = current()
-        group = kwargs.get("model")
-        if isinstance(outer, LogicalCall) and not outer.finished and kwargs.get("fallback_depth"):
-            outer.fall_back(group)
-            return None
-        return calls.begin_logical(group, str(getattr(args[0], "routing_strategy", "")), kwargs)
-    return None
+    outer = current()
+    group = kwargs.get("model")
+    if isinstance(outer, LogicalCall) and not outer.finished and kwargs.get("fallback_depth"):
+        outer.fall_back(group)
+        return None
+    return calls.begin_logical(group, str(getattr(args[0], "routing_strategy", "")), kwargs)
 
 
 def _fallbacks(calls: Calls, function: Callable[..., Any]) -> Wrapper:
-    from ..drivers import driver_for
-
-    return driver_for(function, functools.partial(_logical, calls))
+    return driver_for(function, never_raises(functools.partial(_logical, calls)))
 
 
 def _attempt(calls: Calls, function: Callable[..., Any]) -> Wrapper:
     """``make_call(self, original_function, *args, **kwargs)``: one attempt."""
 
     async def make_call(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        outer = current()
-        if not isinstance(outer, LogicalCall) or outer.finished:
+        context = _planned(kwargs)
+        if context is None:
             return await wrapped(*args, **kwargs)
-        context = with_plan(outer.plan(kwargs.get("model")))
         token = context_api.attach(context)
         try:
             return await wrapped(*args, **kwargs)
@@ -56,21 +53,38 @@ def _attempt(calls: Calls, function: Callable[..., Any]) -> Wrapper:
     return make_call
 
 
+@never_raises
+def _planned(kwargs: dict[str, Any]) -> Any:
+    outer = current()
+    if not isinstance(outer, LogicalCall) or outer.finished:
+        return None
+    return with_plan(outer.plan(kwargs.get("model")))
+
+
 def _single(calls: Calls, function: Callable[..., Any]) -> Wrapper:
     """``_generic_api_call_with_fallbacks(self, model, original_function, **kwargs)``: sync, one attempt only."""
 
-    def generic(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Begun | None:
         group = kwargs.get("model") or (args[1] if len(args) > 1 else None)
-        call, settle = calls.begin_logical(group, str(getattr(args[0], "routing_strategy", "")), kwargs)
-        with call:
-            context = with_plan(call.plan(group))  # type: ignore[attr-defined]
-            token = context_api.attach(context)
-            try:
-                return settle(wrapped(*args, **kwargs))
-            finally:
-                detach(token, context)
+        return calls.begin_logical(group, str(getattr(args[0], "routing_strategy", "")), kwargs)
 
-    return generic
+    def planned(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        context = _planned(kwargs)
+        if context is None:
+            return wrapped(*args, **kwargs)
+        token = context_api.attach(context)
+        try:
+            return wrapped(*args, **kwargs)
+        finally:
+            detach(token, context)
+
+    drive = driver_for(function, never_raises(begin))
+
+    def around(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The logical call around its one attempt."""
+        return drive(wrapt.FunctionWrapper(wrapped, planned), instance, args, kwargs)
+
+    return around
 
 
 def _same_context(calls: Calls, function: Callable[..., Any]) -> Wrapper:
