@@ -24,7 +24,8 @@ def price(invocation: Invocation, answer: Any) -> Facts:
         return {}
     cost = None
     with guarded("cost"):
-        cost = calculate(result=answer, router_model_id=invocation.facts.get("deployment_id"))
+        # Not the price of an answer from the cache, which is always 0: see `caching`.
+        cost = calculate(result=answer, cache_hit=False, router_model_id=invocation.facts.get("deployment_id"))
     return read_cost(cost)
 
 

@@ -177,8 +177,16 @@ _USAGE: Final = {
         "completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens",
         "thoughts_token_count", "thoughtsTokenCount",
     ),
+    "input_text_tokens": ("prompt_tokens_details.text_tokens", "input_tokens_details.text_tokens"),
+    "input_image_tokens": ("prompt_tokens_details.image_tokens", "input_tokens_details.image_tokens"),
+    "input_audio_tokens": ("prompt_tokens_details.audio_tokens", "input_tokens_details.audio_tokens"),
+    "output_text_tokens": ("completion_tokens_details.text_tokens", "output_tokens_details.text_tokens"),
+    "output_image_tokens": ("completion_tokens_details.image_tokens", "output_tokens_details.image_tokens"),
+    "output_audio_tokens": ("completion_tokens_details.audio_tokens", "output_tokens_details.audio_tokens"),
 }  # fmt: skip
-_PARTS_OF_USAGE: Final = ("cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+#: Every fact that a usage object may give.
+USAGE_FACTS: Final = tuple(_USAGE)
+_TOTALS: Final = ("input_tokens", "output_tokens")
 
 
 def read_usage(usage: Any, source: str = names.USAGE_FROM_PROVIDER) -> Facts:
@@ -188,7 +196,7 @@ def read_usage(usage: Any, source: str = names.USAGE_FROM_PROVIDER) -> Facts:
     facts: Facts = {}
     for fact, paths in _USAGE.items():
         value = first(usage, paths)
-        if isinstance(value, int) and not isinstance(value, bool) and (value or fact not in _PARTS_OF_USAGE):
+        if isinstance(value, int) and not isinstance(value, bool) and (value or fact in _TOTALS):
             facts[fact] = value
     if get(usage, "prompt_tokens") is None and get(usage, "cache_read_input_tokens") is not None:
         # Anthropic's own shape counts cached tokens apart.
@@ -196,6 +204,9 @@ def read_usage(usage: Any, source: str = names.USAGE_FROM_PROVIDER) -> Facts:
         facts["input_tokens"] = facts.get("input_tokens", 0) + parts
     if first(usage, ("thoughts_token_count", "thoughtsTokenCount")) is not None:
         facts["output_tokens"] = facts.get("output_tokens", 0) + facts.get("reasoning_tokens", 0)
+    for direction in ("input", "output"):
+        if not {f"{direction}_image_tokens", f"{direction}_audio_tokens"} & facts.keys():
+            facts.pop(f"{direction}_text_tokens", None)  # nothing is told apart
     if "input_tokens" in facts or "output_tokens" in facts:
         facts["usage_source"] = source
     return facts
@@ -309,14 +320,9 @@ _REQUEST_ID_HEADERS: Final = (
 
 
 def read_hidden(params: Mapping[str, Any]) -> Facts:
-    """Cache hit and the provider's request id."""
+    """The provider's request id."""
     headers = params.get("additional_headers") or {}
-    facts: Facts = {
-        "provider_request_id": next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)
-    }
-    if params.get("cache_hit") is True:
-        facts.update(cache_hit=True, cost=0.0, cost_source="cache", cost_currency="USD")
-    return facts
+    return {"provider_request_id": next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)}
 
 
 def read_cost(cost: Any) -> Facts:

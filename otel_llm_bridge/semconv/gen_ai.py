@@ -43,6 +43,12 @@ USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 USAGE_CACHE_READ: Final = "gen_ai.usage.cache_read.input_tokens"
 USAGE_CACHE_WRITE: Final = "gen_ai.usage.cache_write.input_tokens"
 USAGE_REASONING: Final = "gen_ai.usage.reasoning.output_tokens"
+USAGE_INPUT_TEXT: Final = "gen_ai.usage.text.input_tokens"
+USAGE_INPUT_IMAGE: Final = "gen_ai.usage.image.input_tokens"
+USAGE_INPUT_AUDIO: Final = "gen_ai.usage.audio.input_tokens"
+USAGE_OUTPUT_TEXT: Final = "gen_ai.usage.text.output_tokens"
+USAGE_OUTPUT_IMAGE: Final = "gen_ai.usage.image.output_tokens"
+USAGE_OUTPUT_AUDIO: Final = "gen_ai.usage.audio.output_tokens"
 
 SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
 INPUT_MESSAGES: Final = "gen_ai.input.messages"
@@ -57,6 +63,7 @@ EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 
 EVENT_OPERATION_DETAILS: Final = "gen_ai.client.inference.operation.details"
+EVENT_OPERATION_EXCEPTION: Final = "gen_ai.client.operation.exception"
 EVENT_EXCEPTION: Final = "exception"
 
 # Values of gen_ai.operation.name. The first four are well known, the others are custom values: the

@@ -10,6 +10,7 @@ from typing import Final
 
 SPAN_ROUTER: Final = "litellm.router"
 SPAN_CALLBACK: Final = "litellm.callback"
+SPAN_PROXY: Final = "litellm.proxy"
 
 # One upstream attempt (inference span).
 CALL_ID: Final = "litellm.call_id"
@@ -20,6 +21,8 @@ COST_TOTAL: Final = "litellm.cost.total"
 COST_SOURCE: Final = "litellm.cost.source"
 COST_CURRENCY: Final = "litellm.cost.currency"
 COST_SAVED: Final = "litellm.cost.saved"
+USAGE_SAVED_INPUT: Final = "litellm.usage.saved.input_tokens"
+USAGE_SAVED_OUTPUT: Final = "litellm.usage.saved.output_tokens"
 CACHE_HIT: Final = "litellm.cache_hit"
 HTTP_STATUS: Final = "litellm.http.status_code"
 STREAM_OUTCOME: Final = "litellm.stream.outcome"
@@ -32,6 +35,8 @@ DEPLOYMENT_MODEL: Final = "litellm.deployment.model"
 MODEL_GROUP: Final = "litellm.model_group"
 END_USER: Final = "litellm.end_user"
 TAGS: Final = "litellm.tags"
+#: Before the name of what an allow-list lets through.
+METADATA_PREFIX: Final = "litellm.metadata."
 SPAN_OUTCOME: Final = "litellm.outcome"
 
 # What an exporter limit cut off: names, and how many bytes each value had; parallel lists.
@@ -47,6 +52,16 @@ ROUTER_SERVED_DEPLOYMENT: Final = "litellm.router.served.deployment.id"
 ROUTER_SERVED_MODEL: Final = "litellm.router.served.model"
 ROUTER_SERVED_GROUP: Final = "litellm.router.served.model_group"
 ROUTER_PATH: Final = "litellm.router.path"
+
+# One request to the Proxy (request span); who asked is on the spans below it, too.
+PROXY_KEY_ALIAS: Final = "litellm.proxy.key_alias"
+PROXY_TEAM_ID: Final = "litellm.proxy.team.id"
+PROXY_TEAM_ALIAS: Final = "litellm.proxy.team.alias"
+PROXY_USER_ID: Final = "litellm.proxy.user.id"
+PROXY_ORGANIZATION_ID: Final = "litellm.proxy.organization.id"
+PROXY_REJECTED_AT: Final = "litellm.proxy.rejected_at"
+PROXY_ERROR: Final = "litellm.proxy.error"
+PROXY_CLIENT_DISCONNECTED: Final = "litellm.proxy.client_disconnected"
 
 # One run of a callback (callback span).
 CALLBACK_NAME: Final = "litellm.callback.name"
@@ -81,6 +96,7 @@ EVENT_CACHE_HIT: Final = "litellm.cache_hit"
 EVENT_DEPLOYMENT: Final = "litellm.deployment_selected"
 EVENT_SERVICE: Final = "litellm.service"
 EVENT_GUARDRAIL: Final = "litellm.guardrail"
+EVENT_REJECTED: Final = "litellm.proxy.rejected"
 
 # Attributes of those events.
 EVENT_CHUNK_INDEX: Final = "litellm.chunk.index"

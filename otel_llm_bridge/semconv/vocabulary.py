@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from . import gen_ai, litellm
+from . import gen_ai, http, litellm
 
 
 class Fact(NamedTuple):
@@ -21,7 +21,16 @@ class Fact(NamedTuple):
     at_start: bool = False
 
 
-_G, _L = gen_ai, litellm
+_G, _H, _L = gen_ai, http, litellm
+
+#: Who asked the Proxy: on its request span, and on every span of ours below that.
+CALLER: Final = (
+    Fact("key_alias", _L.PROXY_KEY_ALIAS, "string", "Alias of the virtual key; never the key, nor its hash."),
+    Fact("team_id", _L.PROXY_TEAM_ID, "string", "Team of the key."),
+    Fact("team_alias", _L.PROXY_TEAM_ALIAS, "string", "Its alias."),
+    Fact("user_id", _L.PROXY_USER_ID, "string", "LiteLLM's internal user of the key."),
+    Fact("organization_id", _L.PROXY_ORGANIZATION_ID, "string", "Organization of the key."),
+)  # fmt: skip
 
 #: Facts of one upstream attempt.
 INFERENCE: Final = (
@@ -56,6 +65,14 @@ INFERENCE: Final = (
     Fact("cache_read_tokens", _G.USAGE_CACHE_READ, "int", "Part of the input that came from the provider's cache."),
     Fact("cache_write_tokens", _G.USAGE_CACHE_WRITE, "int", "Part of the input that was written to it."),
     Fact("reasoning_tokens", _G.USAGE_REASONING, "int", "Part of the output that was reasoning."),
+    Fact("input_text_tokens", _G.USAGE_INPUT_TEXT, "int", "Part of the input, where the provider tells images or audio apart."),
+    Fact("input_image_tokens", _G.USAGE_INPUT_IMAGE, "int", "Part of the input that was images."),
+    Fact("input_audio_tokens", _G.USAGE_INPUT_AUDIO, "int", "Part of the input that was audio."),
+    Fact("output_text_tokens", _G.USAGE_OUTPUT_TEXT, "int", "Part of the output, where the provider tells images or audio apart."),
+    Fact("output_image_tokens", _G.USAGE_OUTPUT_IMAGE, "int", "Part of the output that is images."),
+    Fact("output_audio_tokens", _G.USAGE_OUTPUT_AUDIO, "int", "Part of the output that is audio."),
+    Fact("saved_input_tokens", _L.USAGE_SAVED_INPUT, "int", "Input of an answer from LiteLLM's cache; none of it was used, so it is not among the usage."),
+    Fact("saved_output_tokens", _L.USAGE_SAVED_OUTPUT, "int", "Output of an answer from LiteLLM's cache."),
     Fact("usage_source", _L.USAGE_SOURCE, "string", "`provider`: reported; `litellm_estimate`: counted by LiteLLM's tokenizer."),
     Fact("error_type", _G.ERROR_TYPE, "string", "Class of the exception that the caller got."),
     Fact("http_status", _L.HTTP_STATUS, "int", "Status that LiteLLM's exception carries."),
@@ -77,6 +94,7 @@ INFERENCE: Final = (
     Fact("model_group", _L.MODEL_GROUP, "string", "The Router's model group of this attempt.", True),
     Fact("end_user", _L.END_USER, "string", "LiteLLM's `user`."),
     Fact("tags", _L.TAGS, "string[]", "LiteLLM's request tags."),
+    *CALLER,
 )  # fmt: skip
 
 #: Facts of one logical call: no tokens and no cost, they would be counted twice.
@@ -98,6 +116,29 @@ ROUTER: Final = (
     Fact("conversation_id", _G.CONVERSATION_ID, "string", "As on the attempt."),
     Fact("end_user", _L.END_USER, "string", "As on the attempt."),
     Fact("tags", _L.TAGS, "string[]", "As on the attempt."),
+    *CALLER,
+)  # fmt: skip
+
+#: Facts of one request to the Proxy. Its query, its headers and its body are never recorded.
+REQUEST: Final = (
+    Fact("method", _H.REQUEST_METHOD, "string", "The HTTP method.", True),
+    Fact("url_path", _H.URL_PATH, "string", "The path, without the query: Google's API has its key there.", True),
+    Fact("url_scheme", _H.URL_SCHEME, "string", "`http` or `https`.", True),
+    Fact("server_address", _G.SERVER_ADDRESS, "string", "What the client called the Proxy.", True),
+    Fact("server_port", _G.SERVER_PORT, "int", "Its port.", True),
+    Fact("protocol_version", _H.PROTOCOL_VERSION, "string", "Of HTTP.", True),
+    Fact("route", _H.ROUTE, "string", "The route that matched, with its placeholders."),
+    Fact("status", _H.RESPONSE_STATUS_CODE, "int", "What the client was answered."),
+    Fact("error_type", _G.ERROR_TYPE, "string", "Class of the exception that ended the request."),
+    Fact("rejected_at", _L.PROXY_REJECTED_AT, "string", "`authentication`, `pre_call`, `during_call` or `post_call`, where the Proxy itself refused."),
+    Fact("proxy_error", _L.PROXY_ERROR, "string", "LiteLLM's own word for why: `budget_exceeded`, `key_model_access_denied`, …"),
+    Fact("client_disconnected", _L.PROXY_CLIENT_DISCONNECTED, "boolean", "The client left before the answer was complete."),
+    Fact("model_group", _L.MODEL_GROUP, "string", "The model that was asked for."),
+    Fact("call_id", _L.CALL_ID, "string", "LiteLLM's call id, as in the answer's header."),
+    Fact("outcome", _L.SPAN_OUTCOME, "string", "`process_exit` when the process ended during the request."),
+    Fact("end_user", _L.END_USER, "string", "As on the attempt."),
+    Fact("tags", _L.TAGS, "string[]", "As on the attempt."),
+    *CALLER,
 )  # fmt: skip
 
 
@@ -123,7 +164,8 @@ EVENTS: Final = (
     LifecycleEvent(_L.EVENT_FALLBACK, "Router.async_function_with_fallbacks, LiteLLM's fallbacks", (_L.EVENT_FALLBACK_FROM, _L.EVENT_FALLBACK_TO, _G.ERROR_TYPE), "On the logical span: another model takes over."),
     LifecycleEvent(_L.EVENT_DEPLOYMENT, "Router.make_call", (_L.DEPLOYMENT_ID, _L.DEPLOYMENT_MODEL, _L.ATTEMPT_NUMBER), "On the logical span: the Router has chosen a deployment."),
     LifecycleEvent(_L.EVENT_COOLDOWN, "router_cooldown_event_callback", (_L.DEPLOYMENT_ID, _L.EVENT_COOLDOWN_TIME, _L.HTTP_STATUS), "A deployment is put into cooldown."),
-    LifecycleEvent(_L.EVENT_CACHE_HIT, "the response's `_hidden_params`", (), "The answer came from LiteLLM's cache."),
+    LifecycleEvent(_L.EVENT_CACHE_HIT, "LLMCachingHandler._update_litellm_logging_obj_environment", (), "The answer came from LiteLLM's cache."),
     LifecycleEvent(_L.EVENT_SERVICE, "ServiceLogging.async_service_success_hook, async_service_failure_hook", (_L.EVENT_SERVICE_NAME, _L.EVENT_SERVICE_DURATION, _L.EVENT_CALL_SUCCEEDED, _G.ERROR_TYPE), "LiteLLM used a service: Redis, a database, the Router."),
     LifecycleEvent(_L.EVENT_GUARDRAIL, "CustomGuardrail.add_standard_logging_guardrail_information_to_request_data", (_L.EVENT_GUARDRAIL_NAME, _L.EVENT_GUARDRAIL_STATUS), "A guardrail has run."),
+    LifecycleEvent(_L.EVENT_REJECTED, "user_api_key_auth, ProxyLogging.pre_call_hook, during_call_hook, post_call_success_hook", (_L.PROXY_REJECTED_AT, _G.ERROR_TYPE, _L.HTTP_STATUS), "On the request span: the Proxy refuses."),
 )  # fmt: skip
