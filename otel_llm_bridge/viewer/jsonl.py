@@ -14,6 +14,8 @@ from google.protobuf.message import Message
 from . import otlp_json
 from .signals import SIGNALS, Signal
 
+Requests = Iterator[tuple[Signal, Message]]
+
 #: A longer line is refused instead of filling the memory.
 MAX_LINE: Final = 64 * 1024 * 1024
 
@@ -47,7 +49,7 @@ class JsonLines:
             self._file.close()
 
 
-def read(path: str | Path) -> Iterator[tuple[Signal, Message]]:
+def read(path: str | Path) -> Requests:
     """The requests of a file, one after another; blank lines are passed over.
 
     Raises:

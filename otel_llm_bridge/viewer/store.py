@@ -56,6 +56,7 @@ class Store:
         with self._changed:
             self._traces: dict[str, dict[str, Span]] = {}
             self._sizes: dict[str, int] = {}
+            self._versions: dict[str, int] = {}
             self._metrics: _Bounded[Metric] = _Bounded(self._max_bytes // 4)
             self._logs: _Bounded[LogRecord] = _Bounded(self._max_bytes // 4)
             self._received = self._duplicates = self._evicted_spans = self._evicted_traces = self._bytes = 0
@@ -69,8 +70,8 @@ class Store:
         """
         take = self._INTAKE[signal]
         with self._changed:
-            take(self, request)
             self._version += 1
+            take(self, request)
             self._changed.notify_all()
 
     def _add_traces(self, request: Any) -> None:
@@ -80,6 +81,7 @@ class Store:
                 self._duplicates += 1
                 continue
             spans[span.span_id] = span
+            self._versions[span.trace_id] = self._version
             self._received += 1
             cost = size * _OVERHEAD_FACTOR
             self._sizes[span.trace_id] = self._sizes.get(span.trace_id, 0) + cost
@@ -91,6 +93,7 @@ class Store:
             oldest = next(iter(self._traces))
             self._evicted_spans += len(self._traces.pop(oldest))
             self._evicted_traces += 1
+            del self._versions[oldest]
             self._bytes -= self._sizes.pop(oldest)
 
     def _add_metrics(self, request: Any) -> None:
@@ -100,6 +103,8 @@ class Store:
     def _add_logs(self, request: Any) -> None:
         for log, size in logs_of(request):
             self._logs.append(log, size * _OVERHEAD_FACTOR)
+            if log.trace_id in self._versions:
+                self._versions[log.trace_id] = self._version
 
     _INTAKE: Final[Mapping[str, Callable[[Store, Any], None]]] = {
         "traces": _add_traces,
@@ -112,10 +117,18 @@ class Store:
         with self._changed:
             return [span for spans in self._traces.values() for span in spans.values()]
 
-    def traces(self) -> list[Trace]:
-        """Every trace that is kept, by the start of its earliest span."""
+    def traces(self, since: int = 0) -> list[Trace]:
+        """Every trace that is kept, by the start of its earliest span.
+
+        Args:
+            since: leave out traces that have not changed after this `version`.
+        """
         with self._changed:
-            kept = [(trace_id, list(spans.values())) for trace_id, spans in self._traces.items()]
+            kept = [
+                (trace_id, list(spans.values()))
+                for trace_id, spans in self._traces.items()
+                if spans and self._versions.get(trace_id, 0) > since
+            ]
         traces = [Trace(trace_id, tuple(sorted(spans, key=lambda span: span.start_ns))) for trace_id, spans in kept]
         return sorted(traces, key=lambda trace: trace.start_ns)
 
@@ -134,6 +147,11 @@ class Store:
         """Every log record that is kept, in the order of arrival."""
         with self._changed:
             return self._logs.items()
+
+    def trace_ids(self) -> list[str]:
+        """The ids of the traces that are kept, in the order of arrival."""
+        with self._changed:
+            return list(self._traces)
 
     @property
     def counts(self) -> Counts:

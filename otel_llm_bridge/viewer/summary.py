@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -56,8 +57,9 @@ def duration(nanoseconds: float) -> str:
 
 def money(amount: float, currency: str = "USD") -> str:
     """An amount with as many places as a price of tokens needs."""
-    places = 4 if amount >= 1 else 6 if amount >= 1e-5 or amount <= 0 else 9
-    digits = f"{amount:.{places}f}".rstrip("0") if places == 9 else f"{amount:.{places}f}"
+    # Three significant figures, written out: nobody reads a price as 3e-07.
+    places = 4 if amount >= 1 or amount <= 0 else max(4, 2 - math.floor(math.log10(amount)))
+    digits = f"{amount:.{places}f}"
     sign = _CURRENCIES.get(currency)
     return f"{sign}{digits}" if sign else f"{digits} {currency}"
 

@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from otel_llm_bridge.semconv import gen_ai, litellm
-from otel_llm_bridge.viewer import Span, Store, jsonl
+from otel_llm_bridge.viewer import Span
 
-from .test_run import environment
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Store]:
-    """One run of the demo, and what it wrote as OTLP JSON lines, read back."""
-    lines = tmp_path_factory.mktemp("demo") / "demo.jsonl"
-    command = [sys.executable, "-m", "otel_llm_bridge.cli", "demo", "--json", str(lines)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=150, env=environment(), check=False)
-    return done, read(lines)
-
-
-def read(path: Path) -> Store:
-    """A store filled from a file."""
-    store = Store()
-    for signal, message in jsonl.read(path):
-        store.add(signal.name, message)
-    return store
-
-
-Demo = tuple[subprocess.CompletedProcess[str], Store]
+from .commands import Demo
 
 
 def test_every_span_is_delivered(demo: Demo) -> None:
     """The closing line counts what ended against what arrived, and the file holds just as many."""
-    done, store = demo
+    done, store, _ = demo
     assert done.returncode == 0, done.stderr
     closing = re.fullmatch(r"delivered (\d+) of (\d+) spans, 0 dropped", done.stderr.splitlines()[-1])
     assert closing, done.stderr
@@ -48,13 +25,13 @@ def test_every_span_is_delivered(demo: Demo) -> None:
 
 def test_program_speaks_for_itself(demo: Demo) -> None:
     """Stdout is the program's own: a line for each of its about a dozen steps."""
-    done, _ = demo
+    done = demo.done
     assert [line.split(".")[0].strip() for line in done.stdout.splitlines()] == [str(n) for n in range(1, 14)]
 
 
 def test_router_trees(demo: Demo) -> None:
     """The Router's calls stand above their attempts: one with a retry, one with a fallback, each served in the end."""
-    done, store = demo
+    done, store, _ = demo
     logical = [trace for trace in store.traces() if trace.spans[0].name.startswith(litellm.SPAN_ROUTER)]
     kinds = [[span.attributes[litellm.ATTEMPT_KIND] for span in trace.spans[1:]] for trace in logical]
     assert kinds == [["first", "retry"], ["first", "fallback"]]
@@ -79,12 +56,12 @@ def test_router_trees(demo: Demo) -> None:
 )
 def test_tree_shows(shows: str, demo: Demo) -> None:
     """What a reader looks for is there: tokens, cost, first chunk, streams, errors, embeddings."""
-    assert re.search(shows, demo[0].stderr), demo[0].stderr
+    assert re.search(shows, demo.done.stderr), demo.done.stderr
 
 
 def test_no_content_leaves(demo: Demo) -> None:
     """Neither questions nor answers are in what was exported."""
-    exported = str([(span.attributes, span.events, span.status_message) for span in demo[1].spans()])
+    exported = str([(span.attributes, span.events, span.status_message) for span in demo.store.spans()])
     assert not any(text in exported for text in ("capital of France", "Paris", "sk-no-key-is-needed"))
 
 
@@ -94,7 +71,7 @@ def test_scope_and_resource(demo: Demo) -> None:
     def known(span: Span) -> bool:
         return gen_ai.OPERATION_NAME in span.attributes or span.name.startswith(litellm.SPAN_ROUTER)
 
-    spans = demo[1].spans()
+    spans = demo.store.spans()
     assert {span.scope_name for span in spans} == {"otel_llm_bridge"}
     assert {span.scope.service for span in spans} == {"otel_llm_bridge.demo.program"}
     assert all(known(span) for span in spans)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,7 +16,10 @@ from otel_llm_bridge.commands import otel_env
 from otel_llm_bridge.viewer import jsonl
 from otel_llm_bridge.viewer.records import spans_of
 
-RUN = [sys.executable, "-m", "otel_llm_bridge.cli", "run"]
+from . import commands
+from .commands import started
+
+RUN = [*commands.COMMAND, "run"]
 #: A program with plain OpenTelemetry: its own provider, the exporter from the environment.
 SDK_PROGRAM = """
 import sys
@@ -37,17 +37,9 @@ sys.exit(3)
 """
 
 
-def run(*arguments: str, stdin: str = "", timeout: float = 120, **environ: str) -> subprocess.CompletedProcess[str]:
-    """The command to its end, with a clean ``OTEL_*`` environment."""
-    return subprocess.run(
-        [*RUN, *arguments], input=stdin, capture_output=True, text=True, timeout=timeout, env=environment(**environ), check=False
-    )
-
-
-def environment(**more: str) -> dict[str, str]:
-    """The environment of a child, without what the tests' own environment says about OpenTelemetry."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    return {**kept, "LITELLM_LOCAL_MODEL_COST_MAP": "True", **more}
+def run(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
+    """`otel-llm-bridge run` to its end."""
+    return commands.run("run", *arguments, **options)
 
 
 def python(code: str) -> list[str]:
@@ -106,24 +98,10 @@ while True:
 """
 
 
-@contextlib.contextmanager
-def started(arguments: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """The command, running; killed if it is still there at the end."""
-    process = subprocess.Popen(
-        arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment(), **options
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate(timeout=30)
-
-
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM])
 def test_signal_is_passed_on(number: int) -> None:
     """A signal for the command reaches the program once, and the command outlives it to give its exit code."""
-    with started([*RUN, *python(WAITING)], start_new_session=True) as process:
+    with started([*RUN, *python(WAITING)], start_new_session=True, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
@@ -149,7 +127,7 @@ print("seen:", seen, flush=True)
 def test_ctrl_c_of_a_terminal_comes_once() -> None:
     """Ctrl-C reaches the program through the terminal, so the command does not send a second one."""
     terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
-    with started([sys.executable, "-c", terminal, *RUN, "--no-tree", *python(COUNTING)]) as process:
+    with started([sys.executable, "-c", terminal, *RUN, "--no-tree", *python(COUNTING)], stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         while "ready" not in process.stdout.readline():
             pass

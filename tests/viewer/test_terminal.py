@@ -39,11 +39,11 @@ SERVED = span(
 )  # fmt: skip
 
 TREE = """\
-trace 00000000000000000000000000000001 · shop · 1.20 s · 3 spans · 120→45 tokens · $0.001230 · 1 error
+trace 00000000000000000000000000000001 · shop · 1.20 s · 3 spans · 120→45 tokens · $0.00123 · 1 error
 ○ litellm.router assistant     1.20 s ▕██████████████▏ 2 attempts, 1 retry · served by b
 │    deployment_selected ×2 +1.00 ms, retry +300 ms
 ├─ ▸ chat gpt-4o               290 ms ▕███           ▏ #1 first · on a · ✗ RateLimitError 429
-└─ ▸ chat gpt-4o               600 ms ▕       ███████▏ #2 retry after 308 ms · on b · 120→45 tokens (100 cached, 8 reasoning) · $0.001230
+└─ ▸ chat gpt-4o               600 ms ▕       ███████▏ #2 retry after 308 ms · on b · 120→45 tokens (100 cached, 8 reasoning) · $0.00123
                                                        first chunk 120 ms · stream complete, 12 chunks
         success +610 ms
 """
@@ -147,7 +147,7 @@ def test_duration(nanoseconds: float, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("amount", "currency", "text"),
-    [(0, "USD", "$0.000000"), (0.00123, "USD", "$0.001230"), (3e-07, "USD", "$0.0000003"), (12.5, "EUR", "€12.5000"), (1, "CHF", "1.0000 CHF")],
+    [(0, "USD", "$0.0000"), (0.00123, "USD", "$0.00123"), (3e-07, "USD", "$0.000000300"), (0.0123456, "USD", "$0.0123"), (12.5, "EUR", "€12.5000"), (1, "CHF", "1.0000 CHF")],
 )
 def test_money(amount: float, currency: str, text: str) -> None:
     """Prices of single tokens are not rounded to nothing."""
