@@ -1,0 +1,106 @@
+"""One HTTP request to a server that makes LLM calls: the span above the calls, and who asked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import context as context_api
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from .invocation import Invocation
+from .semconv import gen_ai, http
+from .semconv import litellm as names
+from .semconv.vocabulary import CALLER, REQUEST
+from .telemetry import Layer
+
+if TYPE_CHECKING:
+    from .providers import Providers
+
+_CURRENT: Final = context_api.create_key("otel_llm_bridge-request")
+
+_INHERITED: Final = tuple(fact.name for fact in CALLER)
+
+
+class Request(Invocation):
+    """A request while it is served.
+
+    It is not what `invocation.current` finds: the calls below it are calls of their own, not parts of it.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, layer: Layer, facts: dict[str, Any]) -> None:
+        super().__init__(layer, facts)
+        self.context = context_api.set_value(_CURRENT, self, layer.context_with(self.span))
+
+    def learn(self, facts: dict[str, Any]) -> None:
+        """Take in what is not known yet; the first word counts."""
+        for name, value in facts.items():
+            if value is not None:
+                self.facts.setdefault(name, value)
+
+    def reject(self, stage: str, error: BaseException) -> None:
+        """The server itself refuses the request, in ``stage``."""
+        if self.finished or not self.once(names.EVENT_REJECTED):
+            return
+        self.learn({"rejected_at": stage, "error_type": type(error).__qualname__})
+        attributes = {names.PROXY_REJECTED_AT: stage, gen_ai.ERROR_TYPE: self.facts["error_type"]}
+        status = str(getattr(error, "code", None) or getattr(error, "status_code", ""))
+        if status.isdigit():
+            attributes[names.HTTP_STATUS] = int(status)
+        self.event(names.EVENT_REJECTED, attributes)
+
+
+def current() -> Request | None:
+    """The request that the running code belongs to, if it is still served."""
+    return _open_request(context_api.get_current())
+
+
+def _open_request(context: context_api.Context) -> Request | None:
+    found = context_api.get_value(_CURRENT, context)
+    return found if isinstance(found, Request) and not found.finished else None
+
+
+def inherit(invocation: Invocation) -> None:
+    """A call says who asked for it, too: figures by team or key are made from the calls."""
+    request = context_api.get_value(_CURRENT, invocation.context)
+    if isinstance(request, Request):
+        for name in _INHERITED:
+            if name in request.facts:
+                invocation.facts.setdefault(name, request.facts[name])
+
+
+def server_layer(providers: Providers) -> Layer:
+    """``{method} {route}``, SERVER: nobody else has made a span for the request."""
+    return _layer(providers, SpanKind.SERVER, _http_name)
+
+
+def inner_layer(providers: Providers) -> Layer:
+    """``litellm.proxy {route}``, INTERNAL: below the SERVER span of the web framework's instrumentation."""
+
+    def name(facts: dict[str, Any]) -> str:
+        return f"{names.SPAN_PROXY} {facts.get('route') or facts['url_path']}"
+
+    return _layer(providers, SpanKind.INTERNAL, name)
+
+
+def _http_name(facts: dict[str, Any]) -> str:
+    method = facts["method"] if facts["method"] != http.OTHER_METHOD else http.OTHER_METHOD_IN_NAME
+    # Without a route only the method: a path may hold anything, and a name must not.
+    return f"{method} {facts['route']}" if facts.get("route") else str(method)
+
+
+def _layer(providers: Providers, kind: SpanKind, name: Any) -> Layer:
+    layer = Layer(providers, REQUEST, kind, name)
+
+    def at_end(request: Invocation) -> None:
+        span = request.span
+        if span.is_recording():
+            span.update_name(name(request.facts))
+            if request.facts.get("status", 0) >= 500:
+                # By the HTTP conventions a server's 4xx is the client's fault: its status stays unset.
+                request.facts.setdefault("error_type", str(request.facts["status"]))
+                span.set_status(Status(StatusCode.ERROR))
+
+    layer.at_end(at_end)
+    return layer
