@@ -1,7 +1,7 @@
 """Calls LiteLLM at a steady rate, as a user's program would: plain, streamed, embedded, retried, fallen back and failed.
 
-    opentelemetry-instrument python load.py sdk      a Router in this process, a made-up provider beside it
-    opentelemetry-instrument python load.py proxy --url http://127.0.0.1:4000      the same calls through the Proxy
+    opentelemetry-instrument -- python load.py sdk      a Router in this process, a made-up provider beside it
+    opentelemetry-instrument -- python load.py proxy --url http://127.0.0.1:4000      the same calls through the Proxy
 
 It knows nothing of observability, and ends when it is interrupted or terminated.
 """

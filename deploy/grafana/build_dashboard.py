@@ -3,8 +3,8 @@
     python deploy/grafana/build_dashboard.py            write it
     python deploy/grafana/build_dashboard.py --check    fail if it is not what the table makes
 
-Metric names are Prometheus's form of those that the bridge emits by default (`OTEL_LLM_BRIDGE_METRICS=released`), and of
-those that the Collector's span_metrics connector makes from spans.
+Names are Prometheus's form of those in the bridge's own tables, of the generation that it emits by default
+(`OTEL_LLM_BRIDGE_METRICS=released`), and of those that the Collector's span_metrics connector makes from spans.
 """
 
 from __future__ import annotations
@@ -12,16 +12,32 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from otel_llm_bridge.semconv import gen_ai, litellm, metrics
+
 TARGET: Final = Path(__file__).with_name("dashboards") / "llm.json"
 
-#: Filters that every query of one kind shares: the dashboard's variables.
-_METRIC: Final = 'job=~"$service",gen_ai_request_model=~"$model"'
-_SERVICE: Final = 'job=~"$service"'
-_SPAN: Final = 'service_name=~"$service",gen_ai_request_model=~"$model",span_kind="SPAN_KIND_CLIENT"'
+#: UCUM's units as the suffixes that Prometheus wants; a unit in braces has none.
+_UNITS: Final = {"s": "_seconds", "ms": "_milliseconds", "By": "_bytes"}
+
+
+def label(attribute: str) -> str:
+    """An attribute's name as a label."""
+    return re.sub(r"\W", "_", attribute)
+
+
+def name(metric: str) -> str:
+    """A metric of the bridge as Prometheus's exporter calls it; of a histogram, the part before ``_bucket``.
+
+    Raises:
+        KeyError: the bridge emits no such metric by default.
+    """
+    row = {row.name: row for row in metrics.chosen(metrics.RELEASED)}[metric]
+    return label(row.name) + _UNITS.get(row.unit, "") + ("" if row.kind == "histogram" else "_total")
 
 
 def rate(metric: str, by: str, where: str, scale: str = "") -> str:
@@ -31,18 +47,46 @@ def rate(metric: str, by: str, where: str, scale: str = "") -> str:
 
 def quantile(q: float, metric: str, by: str, where: str) -> str:
     """A quantile of a histogram, by labels."""
-    return f"histogram_quantile({q}, {rate(metric + '_bucket', 'le, ' + by if by else 'le', where)})"
+    return f"histogram_quantile({q}, {rate(metric + '_bucket', f'le, {by}' if by else 'le', where)})"
 
 
-_DURATION: Final = "gen_ai_client_operation_duration_seconds"
-_FIRST: Final = "gen_ai_client_operation_time_to_first_chunk_seconds"
-_EACH: Final = "gen_ai_client_operation_time_per_output_chunk_seconds"
-_TOKENS: Final = "gen_ai_client_token_usage"
-_COST: Final = "litellm_cost_USD_total"
-_CALLS: Final = "traces_span_metrics_calls_total"
+def quantiles(metric: str, by: str, where: str, *which: float) -> tuple[tuple[str, str], ...]:
+    """Several quantiles, each with its legend."""
+    return tuple((quantile(q, metric, by, where), f"p{q * 100:g} {{{{{by}}}}}") for q in which)
+
+
+_DURATION: Final = name("gen_ai.client.operation.duration")
+_FIRST: Final = name("gen_ai.client.operation.time_to_first_chunk")
+_EACH: Final = name("gen_ai.client.operation.time_per_output_chunk")
+_TOKENS: Final = name("gen_ai.client.token.usage")
+_COST: Final = name("litellm.client.operation.cost")
+_CALLS: Final = name("litellm.router.duration")
+_ATTEMPTS: Final = name("litellm.router.attempts")
+_RETRIES: Final = name("litellm.router.retries")
+_FALLBACKS: Final = name("litellm.router.fallbacks")
+_COOLDOWNS: Final = name("litellm.router.cooldowns")
+_RUNS: Final = name("litellm.callback.runs")
+_FAILURES: Final = name("litellm.callback.failures")
+_DROPS: Final = name("litellm.callback.drops")
+_SPANS: Final = "traces_span_metrics_calls_total"
 _SPAN_DURATION: Final = "traces_span_metrics_duration_milliseconds"
-_MODEL: Final = "gen_ai_request_model"
-_DEPLOYMENT: Final = "litellm_deployment_id"
+
+_MODEL: Final = label(gen_ai.REQUEST_MODEL)
+_ERROR: Final = label(gen_ai.ERROR_TYPE)
+_TOKEN_TYPE: Final = label(metrics.TOKEN_TYPE)
+_GROUP: Final = label(litellm.MODEL_GROUP)
+_DEPLOYMENT: Final = label(litellm.DEPLOYMENT_ID)
+_KIND: Final = label(litellm.ATTEMPT_KIND)
+_FROM: Final = label(litellm.EVENT_FALLBACK_FROM)
+_TO: Final = label(litellm.EVENT_FALLBACK_TO)
+_CALLBACK: Final = label(litellm.CALLBACK_NAME)
+_REASON: Final = label(metrics.DROP_REASON)
+
+#: Filters that every query of one kind shares: the dashboard's variables.
+_SERVICE: Final = 'job=~"$service"'
+_METRIC: Final = f'{_SERVICE},{_MODEL}=~"$model"'
+_SPAN: Final = f'service_name=~"$service",{_MODEL}=~"$model",span_kind="SPAN_KIND_CLIENT"'
+_FAILED: Final = f'{_METRIC},{_ERROR}!=""'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,45 +105,48 @@ class Panel:
 ROWS: Final[tuple[tuple[str, tuple[Panel, ...]], ...]] = (
     ("Now", (
         Panel("Attempts", "reqps", ((rate(f"{_DURATION}_count", "", _METRIC), ""),), kind="stat", width=4),
-        Panel("Failed", "percentunit", ((
-            f"({rate(f'{_DURATION}_count', '', _METRIC + ',error_type!=' + chr(34) * 2)} or vector(0)) / {rate(f'{_DURATION}_count', '', _METRIC)}", ""),), kind="stat", width=4),
+        Panel("Failed", "percentunit", ((f"({rate(f'{_DURATION}_count', '', _FAILED)} or vector(0)) / {rate(f'{_DURATION}_count', '', _METRIC)}", ""),), kind="stat", width=4),
         Panel("Latency, p95", "s", ((quantile(0.95, _DURATION, "", _METRIC), ""),), kind="stat", width=4),
         Panel("First chunk, p95", "s", ((quantile(0.95, _FIRST, "", _METRIC), ""),), kind="stat", width=4),
-        Panel("Tokens", "short", ((rate(f"{_TOKENS}_sum", "", _METRIC), ""),), "per second", kind="stat", width=4),
-        Panel("Cost", "currencyUSD", ((rate(_COST, "", _METRIC, " * 3600"), ""),), "per hour", kind="stat", width=4),
+        Panel("Tokens", "short", ((rate(f"{_TOKENS}_sum", "", _METRIC), ""),), "A second.", kind="stat", width=4),
+        Panel("Cost", "currencyUSD", ((rate(_COST, "", _METRIC, " * 3600"), ""),), "An hour.", kind="stat", width=4),
     )),
     ("By model", (
-        Panel("Attempts", "reqps", ((rate(f"{_DURATION}_count", _MODEL, _METRIC), "{{gen_ai_request_model}}"),)),
-        Panel("Errors", "reqps", ((rate(f"{_DURATION}_count", f"{_MODEL}, error_type", _METRIC + ',error_type!=""'), "{{gen_ai_request_model}} {{error_type}}"),)),
-        Panel("Latency", "s", tuple((quantile(q, _DURATION, _MODEL, _METRIC), f"p{q * 100:g} {{{{gen_ai_request_model}}}}") for q in (0.5, 0.95, 0.99))),
-        Panel("Time to first chunk", "s", tuple((quantile(q, _FIRST, _MODEL, _METRIC), f"p{q * 100:g} {{{{gen_ai_request_model}}}}") for q in (0.5, 0.95)), "Streams only."),
-        Panel("Time per output chunk", "s", tuple((quantile(q, _EACH, _MODEL, _METRIC), f"p{q * 100:g} {{{{gen_ai_request_model}}}}") for q in (0.5, 0.95)), "Streams only."),
-        Panel("Tokens", "short", ((rate(f"{_TOKENS}_sum", f"{_MODEL}, gen_ai_token_type", _METRIC), "{{gen_ai_request_model}} {{gen_ai_token_type}}"),), "Per second."),
-        Panel("Cost", "currencyUSD", ((rate(_COST, _MODEL, _METRIC, " * 3600"), "{{gen_ai_request_model}}"),), "Per hour, as LiteLLM prices it; calls without a known price are left out."),
-        Panel("Cost in the shown time", "currencyUSD", ((f"sum by ({_MODEL}) (increase({_COST}{{{_METRIC}}}[$__range]))", "{{gen_ai_request_model}}"),), kind="bargauge"),
-        Panel("Tokens in the shown time", "short", ((f"sum by ({_MODEL}, gen_ai_token_type) (increase({_TOKENS}_sum{{{_METRIC}}}[$__range]))", "{{gen_ai_request_model}} {{gen_ai_token_type}}"),), kind="bargauge"),
+        Panel("Attempts", "reqps", ((rate(f"{_DURATION}_count", _MODEL, _METRIC), f"{{{{{_MODEL}}}}}"),)),
+        Panel("Errors", "reqps", ((rate(f"{_DURATION}_count", f"{_MODEL}, {_ERROR}", _FAILED), f"{{{{{_MODEL}}}}} {{{{{_ERROR}}}}}"),)),
+        Panel("Latency", "s", quantiles(_DURATION, _MODEL, _METRIC, 0.5, 0.95, 0.99)),
+        Panel("Time to first chunk", "s", quantiles(_FIRST, _MODEL, _METRIC, 0.5, 0.95), "Streams only."),
+        Panel("Time per output chunk", "s", quantiles(_EACH, _MODEL, _METRIC, 0.5, 0.95), "Streams only."),
+        Panel("Tokens", "short", ((rate(f"{_TOKENS}_sum", f"{_MODEL}, {_TOKEN_TYPE}", _METRIC), f"{{{{{_MODEL}}}}} {{{{{_TOKEN_TYPE}}}}}"),), "A second."),
+        Panel("Cost", "currencyUSD", ((rate(_COST, _MODEL, _METRIC, " * 3600"), f"{{{{{_MODEL}}}}}"),), "An hour, as LiteLLM prices it; calls without a known price are left out."),
+        Panel("Cost in the shown time", "currencyUSD", ((f"sum by ({_MODEL}) (increase({_COST}{{{_METRIC}}}[$__range]))", f"{{{{{_MODEL}}}}}"),), kind="bargauge"),
+        Panel("Tokens in the shown time", "short", ((f"sum by ({_MODEL}, {_TOKEN_TYPE}) (increase({_TOKENS}_sum{{{_METRIC}}}[$__range]))", f"{{{{{_MODEL}}}}} {{{{{_TOKEN_TYPE}}}}}"),), kind="bargauge"),
     )),
-    ("By deployment (counted by the Collector from spans)", (
-        Panel("Attempts", "reqps", ((rate(_CALLS, _DEPLOYMENT, _SPAN), "{{litellm_deployment_id}}"),)),
-        Panel("Errors", "reqps", ((rate(_CALLS, f"{_DEPLOYMENT}, error_type", _SPAN + ',status_code="STATUS_CODE_ERROR"'), "{{litellm_deployment_id}} {{error_type}}"),)),
-        Panel("Latency, p95", "ms", ((quantile(0.95, _SPAN_DURATION, _DEPLOYMENT, _SPAN), "{{litellm_deployment_id}}"),)),
-        Panel("Retries and fallbacks that a deployment was given", "reqps", ((rate(_CALLS, f"{_DEPLOYMENT}, litellm_attempt_kind", _SPAN + ',litellm_attempt_kind=~"retry|fallback"'), "{{litellm_deployment_id}} {{litellm_attempt_kind}}"),), width=12),
-        Panel("Retries and fallbacks by model", "reqps", ((rate(_CALLS, f"{_MODEL}, litellm_attempt_kind", _SPAN + ',litellm_attempt_kind=~"retry|fallback"'), "{{gen_ai_request_model}} {{litellm_attempt_kind}}"),), width=12),
+    ("By deployment", (
+        Panel("Attempts", "reqps", ((rate(_ATTEMPTS, f"{_GROUP}, {_DEPLOYMENT}", _SERVICE), f"{{{{{_GROUP}}}}} {{{{{_DEPLOYMENT}}}}}"),)),
+        Panel("Errors", "reqps", ((rate(_ATTEMPTS, f"{_DEPLOYMENT}, {_ERROR}", f'{_SERVICE},{_ERROR}!=""'), f"{{{{{_DEPLOYMENT}}}}} {{{{{_ERROR}}}}}"),)),
+        Panel("Latency, p95", "ms", ((quantile(0.95, _SPAN_DURATION, _DEPLOYMENT, _SPAN), f"{{{{{_DEPLOYMENT}}}}}"),), "Counted by the Collector from spans."),
+        Panel("Retries and fallbacks by model", "reqps", ((rate(_SPANS, f"{_MODEL}, {_KIND}", f'{_SPAN},{_KIND}=~"retry|fallback"'), f"{{{{{_MODEL}}}}} {{{{{_KIND}}}}}"),), "Counted by the Collector from spans.", width=12),
+        Panel("Retries and fallbacks by deployment", "reqps", ((rate(_SPANS, f"{_DEPLOYMENT}, {_KIND}", f'{_SPAN},{_KIND}=~"retry|fallback"'), f"{{{{{_DEPLOYMENT}}}}} {{{{{_KIND}}}}}"),), "By the deployment that was tried then.", width=12),
     )),
     ("Router", (
-        Panel("Attempts for each call, mean", "short", ((f"{rate('litellm_router_attempts_sum', 'litellm_model_group', _SERVICE)} / {rate('litellm_router_attempts_count', 'litellm_model_group', _SERVICE)}", "{{litellm_model_group}}"),), "1 is a call whose first attempt served."),
-        Panel("Retries, fallbacks", "reqps", (
-            (rate("litellm_router_retries_total", "litellm_model_group", _SERVICE), "retry {{litellm_model_group}}"),
-            (rate("litellm_router_fallbacks_total", "litellm_model_group", _SERVICE), "fallback {{litellm_model_group}}"))),
-        Panel("Cooldowns", "reqps", ((rate("litellm_router_cooldowns_total", "litellm_model_group", _SERVICE), "{{litellm_model_group}}"),)),
+        Panel("Attempts for each call, mean", "short", ((f"{rate(_ATTEMPTS, _GROUP, _SERVICE)} / {rate(f'{_CALLS}_count', _GROUP, _SERVICE)}", f"{{{{{_GROUP}}}}}"),), "1: every first attempt served."),
+        Panel("What the caller waited for a call", "s", quantiles(_CALLS, _GROUP, _SERVICE, 0.5, 0.95), "With all its attempts."),
+        Panel("Calls that failed in the end", "reqps", ((rate(f"{_CALLS}_count", f"{_GROUP}, {_ERROR}", f'{_SERVICE},{_ERROR}!=""'), f"{{{{{_GROUP}}}}} {{{{{_ERROR}}}}}"),)),
+        Panel("Retries", "reqps", ((rate(_RETRIES, f"{_GROUP}, {_ERROR}", _SERVICE), f"{{{{{_GROUP}}}}} {{{{{_ERROR}}}}}"),)),
+        Panel("Fallbacks", "reqps", ((rate(_FALLBACKS, f"{_FROM}, {_TO}", _SERVICE), f"{{{{{_FROM}}}}} → {{{{{_TO}}}}}"),)),
+        Panel("Cooldowns", "reqps", ((rate(_COOLDOWNS, _DEPLOYMENT, _SERVICE), f"{{{{{_DEPLOYMENT}}}}}"),)),
     )),
     ("Callbacks and delivery", (
-        Panel("Runs of callbacks", "reqps", ((rate("litellm_callback_runs_total", "litellm_callback_outcome", _SERVICE), "{{litellm_callback_outcome}}"),)),
+        Panel("Callbacks", "reqps", (
+            (rate(_RUNS, _CALLBACK, _SERVICE), f"{{{{{_CALLBACK}}}}}"),
+            (rate(_FAILURES, f"{_CALLBACK}, {_ERROR}", _SERVICE), f"{{{{{_CALLBACK}}}}} {{{{{_ERROR}}}}}"),
+            (rate(_DROPS, f"{_CALLBACK}, {_REASON}", _SERVICE), f"{{{{{_CALLBACK}}}}} dropped: {{{{{_REASON}}}}}"))),
         Panel("Spans through the Collector", "short", (
-            ("sum(rate(otelcol_receiver_accepted_spans_total[$__rate_interval]))", "received"),
-            ("sum(rate(otelcol_receiver_refused_spans_total[$__rate_interval]))", "refused, the sender retries"),
-            ("sum(rate(otelcol_exporter_sent_spans_total[$__rate_interval]))", "sent to Jaeger")), "Per second."),
-        Panel("Queue on disk", "percentunit", (("max(otelcol_exporter_queue_size / otelcol_exporter_queue_capacity)", "used"),), "Full: the Collector refuses, and the application's spool fills."),
+            ("sum(rate(otelcol_receiver_accepted_spans[$__rate_interval]))", "received"),
+            ("sum(rate(otelcol_receiver_refused_spans[$__rate_interval]))", "refused: the sender retries"),
+            ("sum(rate(otelcol_exporter_sent_spans[$__rate_interval]))", "sent to Jaeger")), "A second."),
+        Panel("Queue on disk", "percentunit", (("max(otelcol_exporter_queue_size / otelcol_exporter_queue_capacity)", "used"),), "Full: the Collector refuses, and the senders keep their spans."),
     )),
 )  # fmt: skip
 
@@ -122,8 +169,8 @@ def dashboard() -> dict[str, Any]:
         "uid": "otel-llm-bridge", "title": "LLM calls", "tags": ["litellm", "gen_ai"], "schemaVersion": 39, "version": 1, "editable": False,
         "refresh": "15s", "time": {"from": "now-30m", "to": "now"}, "timezone": "browser",
         "templating": {"list": [
-            _variable("service", f"label_values({_CALLS}, service_name)"),
-            _variable("model", f"label_values({_CALLS}{{service_name=~\"$service\"}}, {_MODEL})"),
+            _variable("service", f"label_values({_SPANS}, service_name)"),
+            _variable("model", f"label_values({_SPANS}{{service_name=~\"$service\"}}, {_MODEL})"),
         ]},
         "panels": panels,
     }  # fmt: skip
@@ -152,7 +199,7 @@ def _variable(name: str, query: str) -> dict[str, Any]:
 
 def text() -> str:
     """The file's content."""
-    return json.dumps(dashboard(), indent=2) + "\n"
+    return json.dumps(dashboard(), indent=2, ensure_ascii=False) + "\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -160,11 +207,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="fail if the file is not what the table makes")
     if parser.parse_args(argv).check:
-        if TARGET.read_text() != text():
+        if TARGET.read_text("utf-8") != text():
             print(f"{TARGET.name} is not what the table makes; run {Path(__file__).name}")
             return 1
     else:
-        TARGET.write_text(text())
+        TARGET.write_text(text(), "utf-8")
     return 0
 
 
