@@ -44,28 +44,32 @@ class ChatChunks:
         facts: Facts = {"response_id": get(chunks[0], "id"), "response_model": get(chunks[0], "model")}
         facts["finish_reasons"] = _finish_reasons(chunks)
         reported = [usage for usage in (get(chunk, "usage") for chunk in chunks[:-1]) if usage is not None]
-        if reported:
+        for usage in reported:
             # Some providers tell the input with the first chunk and the output with the last, and 0 for the other.
-            for usage in reported:
-                told = reading.read_usage(usage)
-                facts.update({name: value for name, value in told.items() if value or name not in facts})
-        else:
-            facts.update(reading.read_usage(self._estimated(complete, chunks), names.USAGE_ESTIMATED))
+            told = reading.read_usage(usage)
+            facts.update({name: value for name, value in told.items() if value or name not in facts})
+        if "usage_source" not in facts:
+            reported = [self._estimated(complete, chunks)]
+            facts.update(reading.read_usage(reported[0], names.USAGE_ESTIMATED))
         with guarded("cost"):
-            usage = reported[0] if len(reported) == 1 else pricing.usage_of(self._litellm, facts)
+            usage = reported[0] if len(reported) == 1 else self._rebuilt(complete) or pricing.usage_of(self._litellm, facts)
             answer = pricing.answer_with(self._litellm, facts["response_model"], usage)
             facts.update(pricing.price(self._invocation, answer))
         return clean(facts)
 
     def _estimated(self, complete: bool, chunks: list[Any]) -> Any:
         """LiteLLM's own figure where it has rebuilt the answer and counted, else its tokenizer's."""
-        kept = self._invocation.kept
-        usage = get(kept.get("rebuilt"), "usage") if complete else None
-        if usage is not None and not pricing.is_zero(usage):
+        usage = self._rebuilt(complete)
+        if usage is not None:
             return usage
         choices = [choice for chunk in chunks[:-1] for choice in get(chunk, "choices") or ()]
         text = "".join(str(first(choice, ("delta.content", "text")) or "") for choice in choices)
-        return pricing.estimate_usage(self._litellm, kept.get("messages"), text)
+        return pricing.estimate_usage(self._litellm, self._invocation.kept.get("messages"), text)
+
+    def _rebuilt(self, complete: bool) -> Any:
+        """The usage of the answer that LiteLLM has put together from all chunks, if it has."""
+        usage = get(self._invocation.kept.get("rebuilt"), "usage") if complete else None
+        return None if usage is None or pricing.is_zero(usage) else usage
 
 
 def _finish_reasons(chunks: list[Any]) -> list[str]:

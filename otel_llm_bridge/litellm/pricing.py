@@ -26,7 +26,31 @@ def price(invocation: Invocation, answer: Any) -> Facts:
     with guarded("cost"):
         # Not the price of an answer from the cache, which is always 0: see `caching`.
         cost = calculate(result=answer, cache_hit=False, router_model_id=invocation.facts.get("deployment_id"))
-    return read_cost(cost)
+    return figure(invocation, cost)
+
+
+def figure(invocation: Invocation, cost: Any) -> Facts:
+    """LiteLLM's figure as facts; none when it does not know the price.
+
+    LiteLLM says 0 of some models that it does not know, and of an answer without usage.
+    """
+    facts = read_cost(cost)
+    return {} if facts.get("cost") == 0 and not _may_be_free(invocation) else facts
+
+
+def _may_be_free(invocation: Invocation) -> bool:
+    import litellm  # loaded by now
+
+    logging_obj, facts = invocation.kept.get("logging"), invocation.facts
+    model, provider = get(logging_obj, "model"), get(logging_obj, "model_call_details.custom_llm_provider")
+    names = (facts.get("deployment_id"), f"{provider}/{model}", model, facts.get("model"))
+    prices = next((litellm.model_cost[name] for name in names if name in litellm.model_cost), None)
+    if prices is None:
+        return False
+    used = get(invocation.kept.get("response"), "usage")
+    return (used is not None and not is_zero(used)) or not any(
+        isinstance(price, (int, float)) and price > 0 for name, price in prices.items() if "cost" in name
+    )
 
 
 def answer_with(litellm: Any, model: str | None, usage: Any) -> Any:
@@ -53,6 +77,7 @@ def usage_of(litellm: Any, facts: Facts) -> Any:
         total_tokens=read + written,
         cache_read_input_tokens=facts.get("cache_read_tokens", 0),
         cache_creation_input_tokens=facts.get("cache_write_tokens", 0),
+        reasoning_tokens=facts.get("reasoning_tokens"),
     )
 
 

@@ -195,9 +195,13 @@ def read_usage(usage: Any, source: str = names.USAGE_FROM_PROVIDER) -> Facts:
         return {}
     facts: Facts = {}
     for fact, paths in _USAGE.items():
-        value = first(usage, paths)
+        # LiteLLM's object for images has 0 under the one name and the figure under the other.
+        told = [value for value in (get(usage, path) for path in paths) if value is not None]
+        value = next(filter(None, told), told[0] if told else None)
         if isinstance(value, int) and not isinstance(value, bool) and (value or fact in _TOTALS):
             facts[fact] = value
+    if not any(facts.values()):
+        return {}  # LiteLLM's way of saying that there was no usage
     if get(usage, "prompt_tokens") is None and get(usage, "cache_read_input_tokens") is not None:
         # Anthropic's own shape counts cached tokens apart.
         parts = facts.get("cache_read_tokens", 0) + facts.get("cache_write_tokens", 0)
