@@ -8,9 +8,32 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import redactors
+from .content import ContentPolicy
 from .instrumentor import LiteLLMInstrumentor
+from .who import attributes, get_trace_id, suppressed
 
-__all__ = ["LiteLLMInstrumentor", "instrument", "uninstrument"]
+__all__ = [
+    "ContentPolicy",
+    "LiteLLMInstrumentor",
+    "RedactingExporter",
+    "RedactingLogExporter",
+    "attributes",
+    "get_trace_id",
+    "instrument",
+    "redactors",
+    "suppressed",
+    "uninstrument",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # These need the SDK; everything else works with the API alone.
+    if name in ("RedactingExporter", "RedactingLogExporter"):
+        from .content import exporters
+
+        return getattr(exporters, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def instrument(

@@ -41,8 +41,24 @@ def _record_factory() -> Callable[..., Any] | None:
     return make
 
 
-def emit_record(logger: Logger, span: Span, name: str, attributes: Mapping[str, Any], body: Any = None) -> None:
-    """Emit a log record named ``name`` that belongs to ``span``.
+@cache
+def takes_structures() -> bool:
+    """Whether the installed OpenTelemetry lets attributes of log records have structured values."""
+    from opentelemetry._logs import LogRecord
+
+    return "event_name" in inspect.signature(LogRecord.__init__).parameters
+
+
+def emit_record(
+    logger: Logger,
+    span: Span,
+    name: str,
+    attributes: Mapping[str, Any],
+    body: Any = None,
+    severity: str = "INFO",
+    see: Callable[[Any], None] | None = None,
+) -> None:
+    """Emit a log record named ``name`` that belongs to ``span``; ``see`` is given it before.
 
     Source: opentelemetry-specification, logs/data-model.md (EventName, TraceId, SpanId).
     """
@@ -53,18 +69,19 @@ def emit_record(logger: Logger, span: Span, name: str, attributes: Mapping[str, 
 
     context = span.get_span_context()
     now = time.time_ns()
-    logger.emit(
-        make(
-            logger,
-            name,
-            timestamp=now,
-            observed_timestamp=now,
-            trace_id=context.trace_id,
-            span_id=context.span_id,
-            trace_flags=context.trace_flags,
-            severity_number=SeverityNumber.INFO,
-            severity_text="INFO",
-            body=body,
-            attributes=dict(attributes),
-        )
+    record = make(
+        logger,
+        name,
+        timestamp=now,
+        observed_timestamp=now,
+        trace_id=context.trace_id,
+        span_id=context.span_id,
+        trace_flags=context.trace_flags,
+        severity_number=SeverityNumber[severity],
+        severity_text=severity,
+        body=body,
+        attributes=dict(attributes),
     )
+    if see is not None:
+        see(record)
+    logger.emit(record)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from . import guard, invocation, request, streams
+from .content import ContentPolicy
 from .guard import guarded, logger
 from .metrics import Recorder
 from .patching import Patch, restore, when_imported
@@ -80,10 +81,10 @@ class LiteLLMInstrumentor(BaseInstrumentor):
         from .litellm import install
 
         assert self.providers is not None and self.settings is not None
-        providers = self.providers
+        providers, policy = self.providers, ContentPolicy.of(self.settings)
         layers = {
-            "inference": inference_layer(providers),
-            "router": router_layer(providers),
+            "inference": inference_layer(providers, self.settings, policy),
+            "router": router_layer(providers, self.settings, policy),
         }
         for layer in layers.values():
             layer.at_end(request.inherit)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
-from opentelemetry.trace import SpanKind, Status, StatusCode
+from opentelemetry.trace import SpanKind
 
 from .events import emit_record
 from .guard import guarded
-from .semconv import gen_ai, litellm
+from .recording import Recording
+from .semconv import litellm
 from .semconv.vocabulary import INFERENCE, ROUTER, Fact
 
 if TYPE_CHECKING:
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
+    from .content import ContentPolicy
     from .invocation import Invocation
     from .providers import Providers
+    from .settings import Settings
 
 
 class Layer:
@@ -30,6 +33,7 @@ class Layer:
         table: the facts that this kind of span carries.
         kind: of the span.
         name: the span's name, from the facts.
+        settings, policy: see `Recording`.
     """
 
     def __init__(
@@ -38,12 +42,13 @@ class Layer:
         table: Iterable[Fact],
         kind: SpanKind,
         name: Callable[[dict[str, Any]], str],
+        settings: Settings | None = None,
+        policy: ContentPolicy | None = None,
     ) -> None:
+        self.recording = Recording(providers, table, settings, policy)
         self._providers = providers
         self._kind = kind
         self._name = name
-        self._attributes = {fact.name: fact.attribute for fact in table}
-        self._at_start = {fact.name: fact.attribute for fact in table if fact.at_start}
         self._at_end: list[Callable[[Invocation], None]] = []
         self._at_event: list[Callable[[Invocation, str, dict[str, Any]], None]] = []
 
@@ -58,12 +63,11 @@ class Layer:
     def start(self, invocation: Invocation) -> Span:
         """Start the span, under the caller's current one, with what a sampler needs."""
         facts = invocation.facts
+        attributes = self.recording.begin(facts)
         return self._providers.tracer.start_span(
             self._name(facts),
             kind=self._kind,
-            attributes={
-                attribute: facts[name] for name, attribute in self._at_start.items() if facts.get(name) is not None
-            },
+            attributes=attributes,
             start_time=invocation.started_ns,
         )
 
@@ -80,7 +84,7 @@ class Layer:
         span = invocation.span
         if invocation.finished:
             if span.get_span_context().trace_flags.sampled:
-                emit_record(self._providers.logger, span, name, attributes)
+                emit_record(self._providers.logger, span, name, {**attributes, **self.recording.shared(invocation.facts)})
         elif span.is_recording():
             span.add_event(name, attributes)
 
@@ -93,33 +97,33 @@ class Layer:
             with guarded("stop"):
                 see(invocation)
         if span.is_recording():
-            names = self._attributes
-            span.set_attributes(
-                {names[name]: value for name, value in invocation.facts.items() if value is not None and name in names}
-            )
+            span.set_attributes(self.recording.attributes(invocation.facts))
             if error is not None:
-                # The message of an exception may quote the prompt: only the class goes out by default.
-                kind = type(error)
-                span.add_event(gen_ai.EVENT_EXCEPTION, {gen_ai.EXCEPTION_TYPE: f"{kind.__module__}.{kind.__qualname__}"})
-                span.set_status(Status(StatusCode.ERROR))
+                self.recording.failed(invocation, error)
+        with guarded("content"):
+            self.recording.content(invocation)
         span.end()
 
 
-def inference_layer(providers: Providers) -> Layer:
+def inference_layer(
+    providers: Providers, settings: Settings | None = None, policy: ContentPolicy | None = None
+) -> Layer:
     """One upstream attempt: ``{operation} {model}``, CLIENT. Source: gen_ai.client.inference of the GenAI conventions."""
 
     def name(facts: dict[str, Any]) -> str:
         model = facts.get("model")
         return f"{facts['operation']} {model}" if model else str(facts["operation"])
 
-    return Layer(providers, INFERENCE, SpanKind.CLIENT, name)
+    return Layer(providers, INFERENCE, SpanKind.CLIENT, name, settings, policy)
 
 
-def router_layer(providers: Providers) -> Layer:
+def router_layer(
+    providers: Providers, settings: Settings | None = None, policy: ContentPolicy | None = None
+) -> Layer:
     """The logical call above its attempts: ``litellm.router {group}``, INTERNAL."""
 
     def name(facts: dict[str, Any]) -> str:
         group = facts.get("model_group")
         return f"{litellm.SPAN_ROUTER} {group}" if group else litellm.SPAN_ROUTER
 
-    return Layer(providers, ROUTER, SpanKind.INTERNAL, name)
+    return Layer(providers, ROUTER, SpanKind.INTERNAL, name, settings, policy)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..drivers import driver_for
 from ..guard import logger, never_raises
 from ..patching import Patch, Target, Wrapper, apply
-from . import hooks, router
+from . import beside, hooks, router
 from .calls import Calls
 from .wrap_points import FAMILIES, REPEATED, targets
 
@@ -47,7 +47,7 @@ def _points(calls: Calls) -> list[tuple[Target, Callable[[Callable[..., Any]], W
         for target in targets(family):
             begin = functools.partial(calls.begin_call, family, target.path)
             points.append((target, functools.partial(_driver, begin)))
-    points += [(target, functools.partial(make, calls)) for target, make in router.POINTS]
+    points += [(target, functools.partial(make, calls)) for target, make in (*router.POINTS, *beside.POINTS)]
     points += [(point.target, functools.partial(hooks.wrapper_for, point)) for point in hooks.POINTS]
     return points
 

@@ -18,7 +18,8 @@ from ..invocation import Invocation, current
 from ..logical import LogicalCall, Plan
 from ..semconv import gen_ai
 from ..streams import StreamRecorder, is_stream, proxy_for
-from . import caching, chunks, pricing, reading
+from ..who import is_suppressed
+from . import beside, caching, chunks, pricing, reading
 from .wrap_points import Family
 
 if TYPE_CHECKING:
@@ -54,8 +55,11 @@ class Calls:
         self.inference = inference
         self.router = router
         self.settings = settings
+        self.policy = inference.recording.policy
+        self.allowed = frozenset(settings.metadata_keys)
         for layer in (inference, router):
             layer.at_end(_read_error)
+        inference.at_end(beside.complete)
         inference.at_end(functools.partial(caching.settle, litellm))
         inference.at_end(_tell_logical_call)
 
@@ -65,6 +69,8 @@ class Calls:
         self, family: Family, call_type: str, parameters: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Begun | None:
         """A function of ``family`` is called; ``None`` when it is a part of a call that is running."""
+        if is_suppressed():
+            return None
         outer = current()
         if outer is not None and not outer.finished:
             if isinstance(outer, LogicalCall):
@@ -77,6 +83,8 @@ class Calls:
         else:
             outer = None
         request = {**dict(zip(parameters, args, strict=False)), **kwargs}
+        if (unrecorded := beside.unrecorded(request)) is not None:
+            return unrecorded
         if outer is None and family.operation == gen_ai.CHAT and self._repeats(request):
             return self.begin_logical(str(request.get("model")), _BY_SDK, request)
         return self._begin_inference(family, call_type, request, self._claim(request), outer)
@@ -105,6 +113,7 @@ class Calls:
     ) -> Begun:
         facts = reading.clean({**reading.read_request(family.operation, request, self.litellm), **attempt})
         facts["call_type"] = call_type
+        facts.update(beside.who(request, self.allowed))
         if family.streams:
             facts["stream"] = True
         invocation = Invocation(self.inference, facts, outer)
@@ -114,6 +123,7 @@ class Calls:
             messages=request.get("messages"),
             logging=request.get("litellm_logging_obj"),
         )
+        beside.listen(invocation, request, self.policy)
 
         def settle(result: Any) -> Any:
             if isinstance(outer, LogicalCall) and attempt:
@@ -122,11 +132,13 @@ class Calls:
                 with guarded("stream"):
                     reader = chunks.READERS[family.chunks](self.litellm, invocation, result)
                     facts.update(reading.clean(reading.read_hidden(reading.hidden(result))))
-                    return proxy_for(result, StreamRecorder(invocation, reader, self.settings.chunk_events))
+                    reader = beside.reader_for(family, invocation, reader)
+                    proxy = proxy_for(result, StreamRecorder(invocation, reader, self.settings.chunk_events))
+                    return beside.given_back(proxy, invocation)
                 return result
             with guarded("response"):
                 self._read_response(family, invocation, result, final)
-            return result
+            return beside.given_back(result, invocation)
 
         return invocation, settle
 
@@ -154,20 +166,25 @@ class Calls:
 
     # --- the Router ---------------------------------------------------------------------------------
 
-    def begin_logical(self, group: str | None, strategy: str, request: dict[str, Any]) -> Begun:
-        """A logical call begins."""
+    def begin_logical(self, group: str | None, strategy: str, request: dict[str, Any]) -> Begun | None:
+        """A logical call begins; ``None`` where nothing is to be recorded."""
+        if is_suppressed():
+            return None
+        if (unrecorded := beside.unrecorded(request)) is not None:
+            return unrecorded
         facts = reading.clean({
             "model_group": group,
             "strategy": strategy,
             "conversation_id": request.get("litellm_session_id"),
         })
+        facts.update(beside.who(request, self.allowed))
         call = LogicalCall(self.router, facts, current())
 
         def settle(result: Any) -> Any:
             if is_stream(result):
                 with guarded("stream"):
-                    return proxy_for(result, StreamRecorder(call, chunks.NoChunks(), False))
-            return result
+                    return beside.given_back(proxy_for(result, StreamRecorder(call, chunks.NoChunks(), False)), call)
+            return beside.given_back(result, call)
 
         return call, settle
 

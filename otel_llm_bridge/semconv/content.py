@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
+from . import gen_ai
+from .vocabulary import Fact
+
+_TYPE: Final = "JSON, or the same as a structured value"
+
+#: Documents of one conversation: on the span as JSON text, on the event as structured values.
+CONTENT: Final = (
+    Fact("system_instructions", gen_ai.SYSTEM_INSTRUCTIONS, _TYPE, "Instructions that the API takes apart from the messages."),
+    Fact("input_messages", gen_ai.INPUT_MESSAGES, _TYPE, "What the model was given, in order."),
+    Fact("output_messages", gen_ai.OUTPUT_MESSAGES, _TYPE, "What it answered, one message for each choice."),
+    Fact("tool_definitions", gen_ai.TOOL_DEFINITIONS, _TYPE, "Tools that the model was offered."),
+)  # fmt: skip
+
 _NAMES: Final = frozenset({
     "exception.message", "exception.stacktrace",
     "input.value", "output.value",

@@ -1,0 +1,301 @@
+"""LiteLLM's responses and streams as output messages of the GenAI schemas."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from ..content import conversation as parts
+from ..content.conversation import Message, Part
+from ..guard import guarded
+from ..invocation import Invocation
+from ..streams import ChunkReader
+from .conversations import content, part, said_by_model
+from .reading import Facts, first, get
+
+#: Finish reasons of the APIs -> those that the schema names.
+_FINISH: Final = {
+    "tool_calls": "tool_call", "function_call": "tool_call", "tool_use": "tool_call",
+    "end_turn": "stop", "stop_sequence": "stop", "completed": "stop", "pause_turn": "stop", "eos": "stop",
+    "max_tokens": "length", "incomplete": "length", "model_context_window_exceeded": "length",
+    "safety": "content_filter", "refusal": "content_filter", "recitation": "content_filter",
+    "prohibited_content": "content_filter", "blocklist": "content_filter",
+    "failed": "error", "cancelled": "error",
+}  # fmt: skip
+#: The answer ended before the model said why.
+_UNFINISHED: Final = "unknown"
+
+
+def _answer(found: list[Part], finish: Any) -> Message:
+    reason = str(getattr(finish, "value", finish) or _UNFINISHED).lower()
+    return {"role": "assistant", "parts": found, "finish_reason": _FINISH.get(reason, reason)}
+
+
+# --- whole responses ----------------------------------------------------------------------------------
+
+
+def _chat(response: Any) -> list[Message]:
+    return [
+        _answer(
+            said_by_model(get(choice, "message")) if get(choice, "text") is None else content(get(choice, "text")),
+            get(choice, "finish_reason"),
+        )
+        for choice in get(response, "choices") or ()
+    ]
+
+
+def _responses(response: Any) -> list[Message]:
+    found: list[Part] = []
+    for item in get(response, "output") or ():
+        found += content(get(item, "content")) if get(item, "type") == "message" else [part(item)]
+    return [_answer(found, get(response, "status"))] if found else []
+
+
+def _messages(response: Any) -> list[Message]:
+    blocks = get(response, "content")
+    return [_answer(content(blocks), get(response, "stop_reason"))] if blocks else []
+
+
+def _generate_content(response: Any) -> list[Message]:
+    candidates = get(response, "candidates")
+    if candidates is None:
+        return _chat(response)
+    return [
+        _answer(content(get(candidate, "content.parts")), first(candidate, ("finish_reason", "finishReason")))
+        for candidate in candidates or ()
+    ]
+
+
+def _images(response: Any) -> list[Message]:
+    found = [
+        parts.media("image", get(item, "url")) if get(item, "url") else parts.blob("image", get(item, "b64_json") or "")
+        for item in get(response, "data") or ()
+    ]
+    return [_answer(found, "stop")] if found else []
+
+
+def _rerank(response: Any) -> list[Message]:
+    results = get(response, "results")
+    return [_answer([{"type": "generic", "content": parts.plain(results)}], "stop")] if results else []
+
+
+def _plain(response: Any) -> list[Message]:
+    """A text, the pages of a document, the results of a moderation, or sound."""
+    data: Any = None
+    with contextlib.suppress(Exception):  # the sound may not have been read yet
+        data = get(response, "content")
+    if isinstance(data, bytes):
+        return [_answer([parts.blob("audio", data)], "stop")]
+    text = get(response, "text")
+    if isinstance(text, str):
+        return [_answer(content(text), "stop")]
+    pages = [str(get(page, "markdown") or "") for page in get(response, "pages") or ()]
+    return [_answer(content(pages), "stop")] if pages else _rerank(response)
+
+
+def _nothing(response: Any) -> list[Message]:
+    return []
+
+
+#: By the names of `reading.RESPONSES`. Of an embedding nothing is read: its vectors are data.
+READERS: Final[dict[str, Callable[[Any], list[Message]]]] = {
+    "chat": _chat,
+    "embedding": _nothing,
+    "responses": _responses,
+    "messages": _messages,
+    "generate_content": _generate_content,
+    "image": _images,
+    "rerank": _rerank,
+    "plain": _plain,
+}
+
+
+def read_response(reader: str, response: Any) -> list[Message]:
+    """The output messages of ``response``."""
+    return READERS.get(reader, _plain)(response)
+
+
+# --- streams ------------------------------------------------------------------------------------------
+
+
+class _Block:
+    """One block of an answer while its pieces come in."""
+
+    __slots__ = ("call_id", "kind", "name", "pieces")
+
+    def __init__(self, kind: str, name: Any = None, call_id: Any = None) -> None:
+        self.kind, self.name, self.call_id = kind, name, call_id
+        self.pieces: list[str] = []
+
+    def part(self) -> Part:
+        said = "".join(self.pieces)
+        if self.kind == "tool_call":
+            return parts.tool_call(self.name, said, self.call_id)
+        return (parts.reasoning if self.kind == "reasoning" else parts.text)(said)
+
+
+class Pieces:
+    """Puts the pieces of a streamed answer together: blocks by place, within choices by place."""
+
+    def __init__(self) -> None:
+        self._choices: dict[Any, dict[Any, _Block]] = {}
+        self._finish: dict[Any, Any] = {}
+        self._whole: list[Message] | None = None
+
+    def add(self, choice: Any, place: Any, kind: str, piece: Any = "", name: Any = None, call_id: Any = None) -> None:
+        """One piece of one block."""
+        blocks = self._choices.setdefault(choice, {})
+        block = blocks.get(place)
+        if block is None:
+            block = blocks[place] = _Block(kind, name, call_id)
+        block.name, block.call_id = block.name or name, block.call_id or call_id
+        if piece:
+            block.pieces.append(str(piece))
+
+    def new_place(self) -> int:
+        """A place that no block has."""
+        return sum(map(len, self._choices.values()))
+
+    def finish(self, choice: Any, reason: Any) -> None:
+        """Why a choice ended."""
+        if reason:
+            self._choices.setdefault(choice, {})
+            self._finish[choice] = reason
+
+    def replace(self, whole: list[Message]) -> None:
+        """The API has repeated the whole answer at its end."""
+        self._whole = whole
+
+    def messages(self) -> list[Message]:
+        """The answer as far as it came."""
+        if self._whole:
+            return self._whole
+        return [
+            _answer([block.part() for block in blocks.values() if block.pieces or block.name], self._finish.get(choice))
+            for choice, blocks in self._choices.items()
+        ]
+
+
+def _chat_chunk(pieces: Pieces, chunk: Any) -> None:
+    for choice in get(chunk, "choices") or ():
+        index, delta = get(choice, "index") or 0, get(choice, "delta")
+        for place, kind, piece in (
+            ("reasoning", "reasoning", get(delta, "reasoning_content")),
+            ("text", "text", first(choice, ("delta.content", "text"))),
+        ):
+            if isinstance(piece, str) and piece:
+                pieces.add(index, place, kind, piece)
+        for call in get(delta, "tool_calls") or ():
+            function = get(call, "function")
+            place = ("tool", get(call, "index") or 0)
+            pieces.add(index, place, "tool_call", get(function, "arguments"), get(function, "name"), get(call, "id"))
+        pieces.finish(index, get(choice, "finish_reason"))
+
+
+_RESPONSE_DELTAS: Final = {
+    "response.output_text.delta": "text",
+    "response.refusal.delta": "text",
+    "response.reasoning_summary_text.delta": "reasoning",
+    "response.reasoning_text.delta": "reasoning",
+    "response.function_call_arguments.delta": "tool_call",
+}
+
+
+def _responses_event(pieces: Pieces, event: Any) -> None:
+    kind = get(event, "type")
+    kind = str(getattr(kind, "value", kind))
+    if kind in ("response.completed", "response.incomplete", "response.failed"):
+        pieces.replace(_responses(get(event, "response")))
+    elif kind == "response.output_item.added" and get(event, "item.type") == "function_call":
+        place = get(event, "output_index")
+        pieces.add(0, place, "tool_call", name=get(event, "item.name"), call_id=get(event, "item.call_id"))
+    elif kind in _RESPONSE_DELTAS:
+        pieces.add(0, get(event, "output_index"), _RESPONSE_DELTAS[kind], get(event, "delta"))
+
+
+_BLOCKS: Final = {"text": "text", "thinking": "reasoning", "tool_use": "tool_call"}
+_DELTAS: Final = ("delta.text", "delta.thinking", "delta.partial_json")
+
+
+def _messages_event(pieces: Pieces, event: Any) -> None:
+    kind = get(event, "type")
+    if kind == "content_block_start":
+        block = get(event, "content_block")
+        known = _BLOCKS.get(str(get(block, "type")), "text")
+        pieces.add(0, get(event, "index"), known, name=get(block, "name"), call_id=get(block, "id"))
+    elif kind == "content_block_delta":
+        pieces.add(0, get(event, "index"), "text", first(event, _DELTAS))
+    elif kind == "message_delta":
+        pieces.finish(0, get(event, "delta.stop_reason"))
+
+
+def _google_chunk(pieces: Pieces, chunk: Any) -> None:
+    if get(chunk, "candidates") is None:
+        return _chat_chunk(pieces, chunk)
+    for number, candidate in enumerate(get(chunk, "candidates") or ()):
+        for item in get(candidate, "content.parts") or ():
+            call = first(item, ("function_call", "functionCall"))
+            if call is not None:
+                # A call comes whole: there is a new place for each.
+                said = json.dumps(parts.plain(get(call, "args")))
+                pieces.add(number, pieces.new_place(), "tool_call", said, get(call, "name"), get(call, "id"))
+            elif isinstance(get(item, "text"), str):
+                kind = "reasoning" if get(item, "thought") is True else "text"
+                pieces.add(number, kind, kind, get(item, "text"))
+        pieces.finish(number, first(candidate, ("finish_reason", "finishReason")))
+    return None
+
+
+#: By the names of `chunks.READERS`.
+CHUNKS: Final[dict[str, Callable[[Pieces, Any], None]]] = {
+    "chat": _chat_chunk,
+    "responses": _responses_event,
+    "messages": _messages_event,
+    "generate_content": _google_chunk,
+}
+
+
+class CollectingReader:
+    """A chunk reader that puts the answer together as well, for whoever records content.
+
+    Args:
+        reader: the one that reads the facts.
+        api: name of the API, in `CHUNKS`.
+        invocation: the call; its conversation is given the answer.
+    """
+
+    def __init__(self, reader: ChunkReader, api: str, invocation: Invocation) -> None:
+        self._reader = reader
+        self._read = CHUNKS[api]
+        self._invocation = invocation
+        self._pieces = Pieces()
+        self._rest = b""
+
+    def feed(self, chunk: Any) -> None:
+        """See `streams.ChunkReader`."""
+        self._reader.feed(chunk)
+        with guarded("content of a chunk"):
+            for event in self._events(chunk):
+                self._read(self._pieces, event)
+
+    def close(self, complete: bool) -> Facts:
+        """See `streams.ChunkReader`."""
+        conversation = self._invocation.kept.get("conversation")
+        if conversation is not None:
+            conversation.output_messages = self._pieces.messages()
+        return self._reader.close(complete)
+
+    def _events(self, chunk: Any) -> Iterator[Any]:
+        """The chunk itself, or the objects in the text of server-sent events."""
+        if not isinstance(chunk, (bytes, str)):
+            yield chunk
+            return
+        *lines, self._rest = (self._rest + (chunk.encode() if isinstance(chunk, str) else chunk)).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:") and line[5:].strip().startswith(b"{"):
+                with contextlib.suppress(ValueError):
+                    event = json.loads(line[5:])
+                    if isinstance(event, Mapping):
+                        yield event

@@ -1,0 +1,111 @@
+"""Redactors: functions from text to text that take out what must not leave the process.
+
+A redactor is any ``Callable[[str], str]``. It is given every text of a captured prompt, completion, tool
+call or exception, one at a time, and its answer is what is recorded::
+
+    otel_llm_bridge.instrument(capture_content="SPAN_ONLY", redactor=redactors.chain(redactors.emails, mine))
+
+The ready-made ones know shapes, not meanings: they find what looks like an e-mail address, they do not
+find a name. `keys` always runs, whatever the redactor is.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+Redactor = Callable[[str], str]
+
+# Prefixes that vendors give their keys on purpose, so that scanners find them; then headers and PEM blocks.
+_KEYS: Final = re.compile(
+    r"""
+      \b(?:sk|pk|rk)[-_][A-Za-z0-9_\-]{8,}                  # OpenAI, Anthropic, Stripe, LiteLLM's virtual keys
+    | \b(?:gsk|xai|pplx|hf|nvapi|r8|fw|csk|tgp_v1)[-_][A-Za-z0-9_\-]{16,}
+    | \bAIza[A-Za-z0-9_\-]{20,}                             # Google
+    | \bya29\.[A-Za-z0-9_\-.]{16,}
+    | \b(?:AKIA|ASIA)[A-Z0-9]{16}\b                         # AWS
+    | \bgh[pousr]_[A-Za-z0-9]{20,}                          # GitHub
+    | \bgithub_pat_[A-Za-z0-9_]{20,}
+    | \bxox[abposr]-[A-Za-z0-9\-]{10,}                      # Slack
+    | \beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*    # JSON web token
+    | -----BEGIN[ A-Z]*PRIVATE\ KEY-----.*?(?:-----END[ A-Z]*PRIVATE\ KEY-----|\Z)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_HEADERS: Final = re.compile(r"(?i)\b(bearer|basic)(\s+)[A-Za-z0-9._~+/\-]{8,}=*")
+_ASSIGNED: Final = re.compile(
+    r"""(?i)\b((?:x-)?(?:api|access|secret|subscription)[-_ ]?key|authorization|password|client[-_]secret)\b(["']?\s*[=:]\s*["']?)[^\s"',;&]{6,}"""
+)
+_EMAILS: Final = re.compile(r"\b[A-Za-z0-9._%+\-]{1,64}@(?:[A-Za-z0-9\-]{1,63}\.){1,8}[A-Za-z]{2,24}\b")
+_CARDS: Final = re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,18}(?![\w])")
+
+
+def keys(text: str) -> str:
+    """Without API keys, tokens, private keys and credentials of headers."""
+    text = _KEYS.sub("[key]", text)
+    text = _HEADERS.sub(r"\1\2[key]", text)
+    return _ASSIGNED.sub(r"\1\2[key]", text)
+
+
+def emails(text: str) -> str:
+    """Without e-mail addresses."""
+    return _EMAILS.sub("[e-mail]", text) if "@" in text else text
+
+
+def cards(text: str) -> str:
+    """Without numbers of payment cards: 13 to 19 digits with a right check digit (ISO/IEC 7812)."""
+    return _CARDS.sub(_card, text)
+
+
+def _card(match: re.Match[str]) -> str:
+    digits = [int(char) for char in match[0] if char.isdigit()]
+    doubled = (digit * 2 - 9 * (digit > 4) for digit in digits[-2::-2])
+    return "[card]" if (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0 else match[0]
+
+
+def everything(text: str) -> str:
+    """Nothing but the length: the shape of a conversation without its words."""
+    return f"[{len(text)} characters]"
+
+
+def chain(*redactors: Redactor) -> Redactor:
+    """One redactor that runs all of them in order."""
+
+    def redact(text: str) -> str:
+        return functools.reduce(lambda done, redactor: redactor(done), redactors, text)
+
+    return redact
+
+
+#: Names for the option ``redactor``.
+READY_MADE: Final[Mapping[str, Redactor]] = {
+    "keys": keys,
+    "emails": emails,
+    "cards": cards,
+    "everything": everything,
+}
+
+
+def by_name(names: str) -> Redactor:
+    """The redactor that the option names: ready-made ones and ``module:function``, separated by commas.
+
+    Raises:
+        ImportError, AttributeError, ValueError: there is no such redactor.
+    """
+    return chain(*(_find(name.strip()) for name in names.split(",") if name.strip()))
+
+
+def _find(name: str) -> Redactor:
+    if name in READY_MADE:
+        return READY_MADE[name]
+    import importlib
+
+    module, colon, path = name.partition(":")
+    if not colon:
+        raise ValueError(f"no redactor {name!r}; accepted: {', '.join(READY_MADE)}, module:function")
+    found = functools.reduce(getattr, path.split("."), importlib.import_module(module))
+    if not callable(found):
+        raise ValueError(f"{name} is not callable")
+    return found  # type: ignore[no-any-return]

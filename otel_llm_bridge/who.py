@@ -1,0 +1,221 @@
+"""Who a call is made for and what it belongs to, carried beside the call and never in its request.
+
+    with otel_llm_bridge.attributes(user="u-42", session="s-7", tags=["beta"]):
+        litellm.completion(...)
+
+The values travel in the OpenTelemetry Context: they reach the span of the logical call, each attempt and the
+log records, across threads and tasks that inherit the Context, and nothing of them is sent to the provider.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import baggage
+from opentelemetry import context as context_api
+
+from .guard import logger
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+    from .content.policy import ContentPolicy
+    from .settings import Settings
+
+_ATTRIBUTES: Final = context_api.create_key("otel_llm_bridge-attributes")
+_SUPPRESSED: Final = context_api.create_key("otel_llm_bridge-suppressed")
+
+Values = dict[str, Any]
+
+
+@contextmanager
+def attributes(
+    *, user: str | None = None, session: str | None = None, tags: Iterable[str] | None = None, **more: Any
+) -> Iterator[None]:
+    """Put these on every call that is made in the block. Blocks add to each other, the inner one wins.
+
+    Args:
+        user: on the spans as ``litellm.end_user``.
+        session: as ``gen_ai.conversation.id``.
+        tags: as ``litellm.tags``, after those of the blocks around.
+        **more: as ``litellm.metadata.{name}``, where the option ``metadata_keys`` lists the name.
+    """
+    outer = context_api.get_value(_ATTRIBUTES)
+    facts: Values = dict(outer) if isinstance(outer, dict) else {}
+    if user is not None:
+        facts["end_user"] = str(user)
+    if session is not None:
+        facts["conversation_id"] = str(session)
+    if tags is not None:
+        facts["tags"] = [*facts.get("tags", ()), *map(str, [tags] if isinstance(tags, str) else tags)]
+    if more:
+        facts["metadata"] = {**facts.get("metadata", {}), **more}
+    with _attached(_ATTRIBUTES, facts):
+        yield
+
+
+@contextmanager
+def suppressed() -> Iterator[None]:
+    """Record nothing of the calls that are made in the block: no span, no event, no metric."""
+    with _attached(_SUPPRESSED, True):
+        yield
+
+
+def silence() -> context_api.Context:
+    """The current Context as it is in a `suppressed` block."""
+    return context_api.set_value(_SUPPRESSED, True)
+
+
+def is_suppressed() -> bool:
+    """Whether the running code is in a `suppressed` block, or in one of OpenTelemetry's own."""
+    get = context_api.get_value
+    return bool(get(_SUPPRESSED) or any(get(key) for key in _OF_OPENTELEMETRY))
+
+
+# The API's key got its public helper, and its name without "-key", at different times.
+_OF_OPENTELEMETRY: Final = tuple(
+    {getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"), "suppress_instrumentation"}
+)
+
+
+@contextmanager
+def _attached(key: str, value: Any) -> Iterator[None]:
+    token = context_api.attach(context_api.set_value(key, value))
+    try:
+        yield
+    finally:
+        context_api.detach(token)
+
+
+#: Names that the baggage of a request may already have, and what they are here.
+_BAGGAGE_FACTS: Final = {
+    "user.id": "end_user",
+    "enduser.id": "end_user",
+    "session.id": "conversation_id",
+    "gen_ai.conversation.id": "conversation_id",
+}
+#: What is copied of a call to the log records that belong to it.
+SHARED: Final = ("end_user", "tags", "conversation_id")
+
+
+class Who:
+    """What of it is recorded: what `attributes` was given, and what the allow-lists name."""
+
+    def __init__(self, settings: Settings, policy: ContentPolicy) -> None:
+        self.allowed: frozenset[str] = frozenset(settings.metadata_keys)
+        self._baggage = tuple(settings.baggage_keys)
+        self._policy = policy
+        self._refused: set[str] = set()
+
+    def facts(self, given: Mapping[str, Any]) -> Values:
+        """The facts of the running Context; ``given``, what the call itself says, wins but for tags and metadata."""
+        ambient = context_api.get_value(_ATTRIBUTES)
+        values: Values = self._from_baggage() if self._baggage else {}
+        if isinstance(ambient, dict):
+            values.update({name: value for name, value in ambient.items() if name != "metadata"})
+            values["metadata"] = {**values.get("metadata", {}), **self._permitted(ambient.get("metadata", {}))}
+        if not values and not given.get("metadata"):
+            return values
+        for name in ("end_user", "conversation_id"):
+            if given.get(name) is not None:
+                values[name] = given[name]
+        values["tags"] = list(dict.fromkeys([*values.get("tags", ()), *(given.get("tags") or ())]))
+        values["metadata"] = {**values.get("metadata", {}), **(given.get("metadata") or {})}
+        return {name: self._label(value) for name, value in values.items() if value}
+
+    def _from_baggage(self) -> Values:
+        values: Values = {}
+        for key in self._baggage:
+            value = baggage.get_baggage(key)
+            if value is None:
+                continue
+            if key in _BAGGAGE_FACTS:
+                values[_BAGGAGE_FACTS[key]] = str(value)
+            else:
+                values.setdefault("metadata", {})[key] = value
+        return values
+
+    def _permitted(self, metadata: Mapping[str, Any]) -> Values:
+        for name in metadata.keys() - self.allowed - self._refused:
+            self._refused.add(name)
+            logger.warning("attributes(%s=…) is not recorded: the option metadata_keys does not list it", name)
+        return {name: value for name, value in metadata.items() if name in self.allowed}
+
+    def _label(self, value: Any) -> Any:
+        """Of attribute types, and without keys."""
+        if isinstance(value, str):
+            return self._policy.label(value)
+        if isinstance(value, (bool, int, float)):
+            return value
+        if isinstance(value, Mapping):
+            return {str(name): self._label(item) for name, item in value.items()}
+        if isinstance(value, (list, tuple, set, frozenset)):
+            return [self._policy.label(str(item)) for item in value]
+        return self._policy.label(str(value))
+
+
+# --- from a response to its trace ----------------------------------------------------------------------
+
+
+class _Traces:
+    """The trace of each response that is still alive: weak, so that it keeps none of them alive.
+
+    Responses compare by value and have no hash, so they are found by identity. A response that takes no weak
+    reference (a plain ``dict``) is found by its id, among the last few.
+    """
+
+    _LAST: Final = 1024
+
+    def __init__(self) -> None:
+        self._alive: dict[int, tuple[weakref.ref[Any], int]] = {}
+        self._by_id: OrderedDict[str, int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def remember(self, response: Any, trace_id: int) -> None:
+        key = id(response)
+        try:
+            reference = weakref.ref(response, lambda _: self._alive.pop(key, None))
+        except TypeError:
+            response_id = response.get("id") if isinstance(response, Mapping) else None
+            if isinstance(response_id, str):
+                with self._lock:
+                    self._by_id[response_id] = trace_id
+                    if len(self._by_id) > self._LAST:
+                        self._by_id.popitem(last=False)
+            return
+        self._alive[key] = (reference, trace_id)
+
+    def find(self, response: Any) -> int | None:
+        found = self._alive.get(id(response))
+        if found is not None and found[0]() is response:
+            return found[1]
+        response_id = response.get("id") if isinstance(response, Mapping) else None
+        return self._by_id.get(response_id) if isinstance(response_id, str) else None
+
+
+_traces: Final = _Traces()
+
+
+def remember(response: Any, span: Span) -> None:
+    """``span`` is the one of the call that gave ``response``."""
+    if response is not None:
+        _traces.remember(response, span.get_span_context().trace_id)
+
+
+def get_trace_id(response: Any) -> str | None:
+    """The trace of the call that gave ``response``: 32 hexadecimal digits.
+
+    Args:
+        response: what a call returned, a stream included, and nothing else of it is needed.
+
+    Returns:
+        The id, or ``None`` for what no recorded call has returned. For responses that are plain
+        dictionaries (``anthropic.messages``) the last 1,024 of the process are known.
+    """
+    found = _traces.find(response)
+    return f"{found:032x}" if found else None
