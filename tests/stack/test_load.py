@@ -183,6 +183,6 @@ def test_the_demo_in_jaeger(stack: Stack) -> None:
         assert all(gen_ai.EVENT_EXCEPTION in {tags(log)["event"] for log in span["logs"]} for span in failed)
     operations = {tags(span).get(gen_ai.OPERATION_NAME) for trace in traces for span in trace["spans"]}
     assert {gen_ai.CHAT, gen_ai.EMBEDDINGS} <= operations
-    streamed = [tags(span) for trace in traces for span in trace["spans"] if litellm.STREAM_OUTCOME in tags(span)]
-    assert {span[litellm.STREAM_OUTCOME] for span in streamed} >= {litellm.OUTCOME_COMPLETE, litellm.OUTCOME_CLOSED_EARLY}
+    outcomes = {tags(span).get(litellm.STREAM_OUTCOME) for trace in traces for span in trace["spans"]}
+    assert outcomes >= {litellm.OUTCOME_COMPLETE, litellm.OUTCOME_ABANDONED}
     assert "sk-no-key-is-needed" not in json.dumps(traces)
