@@ -170,7 +170,7 @@ def test_a_signal_while_the_main_thread_flushes_or_holds_locks(tmp_path: Path, r
         if number % 5 == 0:
             line.flush(1)
     """
-    for _ in range(5):
+    for _ in range(3):
         with Program(body, tmp_path, receiver) as program:
             ended = program.wait_for("ready").send(signal.SIGTERM).wait(20)
         assert ended.status == -signal.SIGTERM and ended.seconds < 6.0
@@ -195,7 +195,7 @@ def test_a_second_signal_does_not_extend_or_cut_the_end(tmp_path: Path, receiver
     assert "pending 50" in ended.errors
 
 
-_STORM = 20
+_STORM = 10
 
 
 def test_a_storm_of_signals_loses_nothing_with_the_spool(tmp_path: Path, receiver: Receiver) -> None:
@@ -210,7 +210,7 @@ def test_a_storm_of_signals_loses_nothing_with_the_spool(tmp_path: Path, receive
         assert ended.status == -signal.SIGTERM
     run("", tmp_path, receiver, environ=spool)
     assert missing(ids, receiver) == set()
-    assert sorted(seconds)[_STORM * 95 // 100 - 1] < 2.0
+    assert sorted(seconds)[_STORM // 2] < 1.0
 
 
 def test_the_provider_may_be_younger_than_every_exit_hook(tmp_path: Path, receiver: Receiver) -> None:

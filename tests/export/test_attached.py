@@ -1,0 +1,134 @@
+"""A TracerProvider of the user's own: counted and flushed, never replaced or shut down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from otel_llm_bridge.export.pipeline import Pipeline
+from otel_llm_bridge.viewer.faults import Fault
+from otel_llm_bridge.viewer.receiver import Receiver
+
+from .support import received
+
+
+@pytest.fixture
+def theirs() -> Iterator[TracerProvider]:
+    """A provider as a user makes it."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    yield provider
+
+
+def _spans(provider: TracerProvider, count: int) -> None:
+    for number in range(count):
+        provider.get_tracer("user").start_span(f"s{number}").end()
+
+
+def _otlp(receiver: Receiver, timeout: float = 10.0) -> OTLPSpanExporter:
+    return OTLPSpanExporter(endpoint=f"{receiver.http_endpoint}/v1/traces", timeout=timeout)
+
+
+@pytest.mark.parametrize("attach_first", [True, False])
+def test_what_the_users_exporter_confirmed_is_exported(attach_first: bool, theirs: TracerProvider, receiver: Receiver) -> None:
+    """Whether the user adds the processor before or after us, the figures are those of the exporter."""
+    pipeline = Pipeline()
+    if attach_first:
+        pipeline.attach(theirs)
+    theirs.add_span_processor(BatchSpanProcessor(_otlp(receiver)))
+    pipeline.attach(theirs)
+    pipeline.flush(5)
+    _spans(theirs, 30)
+    report = pipeline.flush(10)
+    assert report and (report.ended, report.exported, len(received(receiver))) == (30, 30, 30)
+    theirs.shutdown()
+
+
+def test_a_refusal_is_failed(theirs: TracerProvider, receiver: Receiver) -> None:
+    """What the user's exporter gave up is counted as failed although force_flush says True."""
+    receiver.fault = Fault.refuse(400)
+    theirs.add_span_processor(BatchSpanProcessor(_otlp(receiver)))
+    pipeline = Pipeline()
+    pipeline.attach(theirs)
+    _spans(theirs, 5)
+    assert theirs.force_flush(5000) is True
+    report = pipeline.flush(5)
+    assert not report and report.failed == 5
+    theirs.shutdown()
+
+
+def test_a_flush_of_theirs_that_hangs_is_bounded(theirs: TracerProvider, receiver: Receiver) -> None:
+    """Their force_flush ignores its timeout; ours does not, and says what is pending."""
+    receiver.fault = Fault.hang
+    theirs.add_span_processor(BatchSpanProcessor(_otlp(receiver, timeout=3)))
+    pipeline = Pipeline()
+    pipeline.attach(theirs)
+    _spans(theirs, 5)
+    started = time.monotonic()
+    report = pipeline.flush(0.3)
+    assert time.monotonic() - started < 2.0
+    assert not report and report.pending == 5
+    receiver.fault = Fault.none
+
+
+def test_what_their_full_queue_dropped_is_counted(theirs: TracerProvider, receiver: Receiver) -> None:
+    """The difference between ended and handed on has a number and a reason."""
+    receiver.fault = Fault.slow(0.5)
+    theirs.add_span_processor(BatchSpanProcessor(_otlp(receiver), max_queue_size=64, max_export_batch_size=32))
+    pipeline = Pipeline()
+    pipeline.attach(theirs)
+    _spans(theirs, 1000)
+    receiver.fault = Fault.none
+    report = pipeline.flush(20)
+    assert report.dropped["user_pipeline"] + report.exported == 1000
+    assert report.exported == len(received(receiver)) < 1000
+    theirs.shutdown()
+
+
+class _Foreign(SimpleSpanProcessor):
+    """A processor of another make: nothing about its exporter can be seen."""
+
+    def __init__(self) -> None:
+        super().__init__(InMemorySpanExporter())
+        self._hidden = self.span_exporter
+        del self.span_exporter
+
+    def on_end(self, span: Any) -> None:
+        """Takes the span and tells nobody."""
+
+
+def test_without_a_known_exporter_nothing_is_claimed(theirs: TracerProvider) -> None:
+    """Spans stay pending: a flush that returned proves nothing."""
+    theirs.add_span_processor(_Foreign())
+    pipeline = Pipeline()
+    pipeline.attach(theirs)
+    _spans(theirs, 3)
+    report = pipeline.flush(2)
+    assert (report.pending, report.exported, bool(report)) == (3, 0, False)
+
+
+def test_a_provider_without_sdk_methods_is_left_alone() -> None:
+    """An API-only provider is accepted and counts nothing."""
+    from opentelemetry.trace import NoOpTracerProvider
+
+    pipeline = Pipeline()
+    pipeline.attach(NoOpTracerProvider())
+    assert pipeline.flush(1).ended == 0
+
+
+def test_attaching_twice_counts_once_and_nothing_is_shut_down(theirs: TracerProvider) -> None:
+    """The same provider is watched once; our shutdown leaves it working."""
+    exporter = InMemorySpanExporter()
+    theirs.add_span_processor(SimpleSpanProcessor(exporter))
+    pipeline = Pipeline()
+    assert pipeline.attach(theirs) is pipeline.attach(theirs)
+    _spans(theirs, 2)
+    assert pipeline.shutdown(2).exported == 2
+    _spans(theirs, 1)
+    assert len(exporter.get_finished_spans()) == 3

@@ -1,0 +1,196 @@
+"""Providers from the standard variables, and what they say about themselves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from otel_llm_bridge.export import otlp_env, pipeline
+from otel_llm_bridge.semconv import sdk as names
+from otel_llm_bridge.settings import Settings
+from otel_llm_bridge.viewer.faults import Fault
+from otel_llm_bridge.viewer.receiver import Receiver
+
+from .support import endpoint_of, received, run
+
+#: Variable → (value, word that the warning has to have).
+_BAD = {
+    "OTEL_EXPORTER_OTLP_PROTOCOL": ("carrier-pigeon", "http/protobuf"),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ("http://", "http://host:port"),
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ("ftp://x", "http://host:port"),
+    "OTEL_EXPORTER_OTLP_TIMEOUT": ("soon", "a number"),
+    "OTEL_EXPORTER_OTLP_COMPRESSION": ("zip", "gzip"),
+    "OTEL_EXPORTER_OTLP_HEADERS": ("no-equals-sign", "key1=value1"),
+    "OTEL_EXPORTER_OTLP_CERTIFICATE": ("/nowhere.pem", "exists"),
+    "OTEL_EXPORTER_OTLP_INSECURE": ("maybe", "true, false"),
+    "OTEL_BSP_SCHEDULE_DELAY": ("-1", "a number"),
+    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": ("many", "a whole number"),
+}
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No ``OTEL_*`` variable of the machine."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("OTEL_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize("name", _BAD)
+def test_a_bad_value_is_a_warning_and_the_default_holds(name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The warning names the variable and what is accepted; the endpoint is as if it were unset."""
+    usual = (otlp_env.endpoint("traces"), otlp_env.batch("OTEL_BSP"))
+    value, word = _BAD[name]
+    monkeypatch.setenv(name, value)
+    with caplog.at_level(logging.WARNING, "otel_llm_bridge"):
+        assert (otlp_env.endpoint("traces"), otlp_env.batch("OTEL_BSP")) == usual
+    assert name in caplog.text and word in caplog.text
+    if "HEADERS" in name:
+        assert value not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, {"protocol": "grpc", "url": "http://localhost:4317", "insecure": True}),
+        ({"ENDPOINT": "http://c:4318"}, {"protocol": "http/protobuf", "url": "http://c:4318/v1/traces"}),
+        ({"ENDPOINT": "http://c:4318/", "PROTOCOL": "http/protobuf"}, {"url": "http://c:4318/v1/traces"}),
+        ({"TRACES_ENDPOINT": "http://c:9/own/path", "PROTOCOL": "http/protobuf"}, {"url": "http://c:9/own/path"}),
+        ({"ENDPOINT": "https://c:4317"}, {"protocol": "grpc", "insecure": False}),
+        ({"ENDPOINT": "c:4317", "INSECURE": "true"}, {"protocol": "grpc", "url": "http://c:4317", "insecure": True}),
+        ({"HEADERS": "a=1, api%2Dkey=x%20y"}, {"headers": (("a", "1"), ("api-key", "x y"))}),
+        ({"TIMEOUT": "3", "TRACES_TIMEOUT": "4"}, {"timeout": 4.0}),
+        ({"COMPRESSION": "gzip"}, {"gzip": True}),
+    ],
+)
+def test_the_variables_mean_what_the_specification_says(environ: dict[str, str], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Endpoint, path, protocol, headers, timeout and compression, the signal's own before the general ones."""
+    for name, value in environ.items():
+        monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{name}", value)
+    endpoint = otlp_env.endpoint("traces")
+    assert {name: getattr(endpoint, name) for name in expected} == expected
+
+
+_VARIABLES = [*_BAD, "OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER", "OTEL_SDK_DISABLED"]
+_TEXTS = st.one_of(
+    st.sampled_from(["", " ", "none", "otlp", "console", "true", "grpc", "http/protobuf", "http://127.0.0.1:9", "0", "5", "otlp,none", "bogus"]),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.sampled_from(_VARIABLES), _TEXTS, max_size=6))
+def test_no_combination_of_values_raises(environ: dict[str, str]) -> None:
+    """Whatever the environment holds, there is a pipeline, and it can be shut down."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        built = pipeline.build(Settings.resolve(environ={}))
+        for provider in (built.meter_provider, built.logger_provider):
+            if provider is not None:
+                provider.shutdown()
+        built.shutdown(0.05)
+
+
+@pytest.fixture
+def built(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[pipeline.Pipeline]:
+    """A whole pipeline to the receiver."""
+    for name, value in endpoint_of(receiver, "http/protobuf").items():
+        monkeypatch.setenv(name, value)
+    line = pipeline.build(Settings.resolve(environ={}))
+    yield line
+    if line.meter_provider is not None:
+        line.meter_provider.shutdown(timeout_millis=500)
+    line.shutdown(0.2)
+
+
+def test_all_three_signals_arrive(built: pipeline.Pipeline, receiver: Receiver) -> None:
+    """One flush delivers spans, log records and metrics."""
+    from opentelemetry._logs import LogRecord
+
+    assert built.tracer_provider and built.meter_provider and built.logger_provider
+    built.tracer_provider.get_tracer("t").start_span("s").end()
+    built.meter_provider.get_meter("m").create_counter("calls").add(2)
+    built.logger_provider.get_logger("l").emit(LogRecord(timestamp=1, body="said"))
+    assert built.flush(10)
+    assert [span.name for span in receiver.store.spans()] == ["s"]
+    assert [record.body for record in receiver.store.logs()] == ["said"]
+    assert "calls" in {metric.name for metric in receiver.store.metrics()}
+    assert built.stats()["logs"]["exported"] == 1
+
+
+def _figures(receiver: Receiver, name: str) -> dict[str, float]:
+    """The last value of each ``error.type`` of a metric."""
+    return {
+        point.attributes.get(names.ERROR_TYPE, ""): point.value
+        for metric in receiver.store.metrics()
+        if metric.name == name
+        for point in metric.points
+    }
+
+
+def test_the_sdks_own_metrics_carry_the_same_figures(built: pipeline.Pipeline, receiver: Receiver) -> None:
+    """Exported, refused and dropped spans are in the standard self-metrics, with the reason as error.type."""
+    assert built.tracer_provider
+    tracer = built.tracer_provider.get_tracer("t")
+    [tracer.start_span("s").end() for _ in range(7)]
+    built._spans and built._spans.flush(10)  # type: ignore[func-returns-value]
+    receiver.fault = Fault.refuse(400)
+    [tracer.start_span("s").end() for _ in range(3)]
+    built._spans and built._spans.flush(10)  # type: ignore[func-returns-value]
+    receiver.fault = Fault.none
+    built.tracer_provider.shutdown()
+    tracer.start_span("late").end()
+    built.flush(10)
+    assert _figures(receiver, names.EXPORTER_EXPORTED) == {"": 7, "rejected": 3}
+    assert _figures(receiver, names.PROCESSOR_PROCESSED) == {"": 10, "after_shutdown": 1}
+    assert _figures(receiver, names.PROCESSOR_QUEUE_CAPACITY) == {"": 65_536}
+    assert _figures(receiver, names.PROCESSOR_QUEUE_SIZE) == {"": 0}
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"OTEL_SDK_DISABLED": "TRUE"}, (None, None, None)),
+        ({"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}, (None, None, None)),
+    ],
+)
+def test_switched_off_is_off(environ: dict[str, str], expected: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is built, and a flush reports nothing."""
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    built = pipeline.build(Settings.resolve(environ={}))
+    assert (built.tracer_provider, built.meter_provider, built.logger_provider) == expected
+    assert built.flush(1).ended == 0
+    built.shutdown(0.1)
+
+
+def test_the_console_exporter_is_honoured(tmp_path: Path) -> None:
+    """``OTEL_TRACES_EXPORTER=console`` prints spans and connects to nobody."""
+    ended = run("span(1)", tmp_path, environ={"OTEL_TRACES_EXPORTER": "console"})
+    assert '"name": "work"' in ended.output and ended.errors == ""
+
+
+def test_sampler_and_resource_come_from_the_sdks_own_variables(tmp_path: Path, receiver: Receiver) -> None:
+    """The standard variables reach the providers that we build."""
+    environ = {"OTEL_SERVICE_NAME": "shop", "OTEL_RESOURCE_ATTRIBUTES": "a=b"}
+    run("span(1)", tmp_path, receiver, environ=environ)
+    (arrived,) = receiver.store.spans()
+    assert (arrived.resource["service.name"], arrived.resource["a"]) == ("shop", "b")
+    ended = run("span(1)\nfigures()", tmp_path, receiver, environ={**environ, "OTEL_TRACES_SAMPLER": "always_off"})
+    assert (len(received(receiver)), ended.figures["ended"]) == (1, 0)
+
+
+def test_the_last_figures_are_posted_where_asked(tmp_path: Path, receiver: Receiver) -> None:
+    """With the address of a receiver of reports, a program posts its figures when it ends."""
+    run("[span(i) for i in range(3)]", tmp_path, receiver, environ={"OTEL_LLM_BRIDGE_REPORT_URL": receiver.report_url})
+    (report,) = receiver.reports
+    assert (report["ended"], report["exported"]) == (3, 3)
