@@ -6,6 +6,7 @@ Source: https://chromedevtools.github.io/devtools-protocol/
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import shutil
 import subprocess
@@ -42,8 +43,9 @@ class Chromium:
         self._next = 0
         command = [PROGRAM, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        self._open = contextlib.ExitStack()
         try:
-            self._socket = self._connect()
+            self._socket: ClientConnection = self._open.enter_context(self._connect())
             for domain in ("Page", "Runtime", "Log", "Network"):
                 self.call(f"{domain}.enable")
             self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
@@ -51,7 +53,7 @@ class Chromium:
             self._process.kill()
             raise
 
-    def _connect(self) -> ClientConnection:
+    def _connect(self) -> contextlib.AbstractContextManager[ClientConnection]:
         assert self._process.stderr is not None
         # It says where it listens; its other lines are of no interest.
         for line in self._process.stderr:
@@ -68,7 +70,7 @@ class Chromium:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        self._open.close()
         self._process.terminate()
         try:
             self._process.communicate(timeout=20)
@@ -113,25 +115,22 @@ class Chromium:
             raise RuntimeError(result["exceptionDetails"])
         return result["result"].get("value")
 
-    def wait(self, expression: str, timeout: float = 20.0) -> Any:
-        """Wait in the page, frame by frame, until the expression is true; its value."""
+    def wait(self, expression: str, timeout: float = 20.0) -> None:
+        """Wait in the page until the expression is true."""
         condition = f"(() => {{ try {{ return {expression}; }} catch {{ return null; }} }})()"
         promise = f"""new Promise((resolve) => {{
             const end = performance.now() + {timeout * 1000};
             (function look() {{
                 const value = {condition};
-                if (value || performance.now() > end) resolve(value || null); else setTimeout(look, 20);
+                if (value || performance.now() > end) resolve(Boolean(value)); else setTimeout(look, 20);
             }})();
         }})"""
         deadline = time.monotonic() + timeout
         while True:
-            try:
-                value = self.read(promise)
-            except RuntimeError:
-                # The page was replaced while it waited.
-                value = None
-            if value:
-                return value
+            # A page that makes way for another one while it is asked answers with an error.
+            with contextlib.suppress(RuntimeError):
+                if self.read(promise):
+                    return
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not within {timeout:g} s: {expression}\n{self.read('document.body.innerText')[:2000]}")
 
