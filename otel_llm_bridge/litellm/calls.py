@@ -149,7 +149,7 @@ class Calls:
         params = reading.hidden(result)
         facts.update(reading.read_hidden(params))
         if final:
-            facts.update(reading.read_cost(params.get("response_cost")))
+            facts.update(pricing.figure(invocation, params.get("response_cost")))
         if "cost" not in facts and "input_tokens" in facts:
             facts.update(pricing.price(invocation, result if final else self._bare(result)))
         invocation.facts.update(reading.clean(facts))
