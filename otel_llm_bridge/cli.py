@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain once more while it exits.
-        sys.stderr = None  # type: ignore[assignment]
+        sys.stderr = None
         return 141
 
 

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -17,7 +17,7 @@ from ..viewer.delivery import Delivery
 from ..viewer.jsonl import JsonLines
 from ..viewer.receiver import Receiver
 from ..viewer.store import Store
-from ..viewer.terminal import show
+from ..viewer.terminal import DEFAULT_LIMIT, show
 from . import otel_env
 from .supervise import CannotRun, Supervisor, find
 
@@ -32,7 +32,7 @@ class Options:
 
     output: str | None = None
     json: str | None = None
-    tree: bool = True
+    limit: int = DEFAULT_LIMIT
     http_port: int = 0
     grpc_port: int = 0
 
@@ -48,22 +48,31 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `run` and `demo`."""
     parser.add_argument("--output", metavar="FILE", help="write the trees to FILE instead of stderr")
     parser.add_argument("--json", metavar="FILE", help="write what was received to FILE, as OTLP JSON lines")
-    parser.add_argument("--no-tree", dest="tree", action="store_false", help="print only the closing line")
+    parser.add_argument("--limit", metavar="N", type=number_from(0, 1_000_000), default=DEFAULT_LIMIT, help="trees that are shown, the newest (default: %(default)s)")
+    parser.add_argument("--no-tree", dest="limit", action="store_const", const=0, help="print only the closing line")
     parser.add_argument("--http-port", metavar="N", type=port, default=0, help="port for OTLP/HTTP (default: a free one)")
     parser.add_argument("--grpc-port", metavar="N", type=port, default=0, help="port for OTLP/gRPC (default: a free one)")
 
 
 def options_of(arguments: argparse.Namespace) -> Options:
     """The common options as parsed."""
-    return Options(arguments.output, arguments.json, arguments.tree, arguments.http_port, arguments.grpc_port)
+    return Options(arguments.output, arguments.json, arguments.limit, arguments.http_port, arguments.grpc_port)
 
 
-def port(text: str) -> int:
-    """A port number; 0 is a free one."""
-    try:
-        return whole(0, 65535)(text)
-    except InvalidSetting as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+def number_from(least: int, most: int) -> Callable[[str], int]:
+    """A whole number, as a type for argparse."""
+
+    def parse(text: str) -> int:
+        try:
+            return whole(least, most)(text)
+        except InvalidSetting as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse
+
+
+#: A port number; 0 is a free one.
+port: Final = number_from(0, 65535)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -114,17 +123,17 @@ def run_program(argv: Sequence[str], options: Options, supervisor: Supervisor) -
         except CannotRun as error:
             return _fail(str(error), error.code)
         with contextlib.suppress(BrokenPipeError):
-            finish(receiver, output, options.tree)
+            finish(receiver, output, options.limit)
         return code
 
 
-def finish(receiver: Receiver, output: TextIO, tree: bool) -> None:
+def finish(receiver: Receiver, output: TextIO, limit: int) -> None:
     """Write the trees and the closing line."""
     counts = receiver.store.counts
     closing = str(Delivery.of(counts, receiver.reports))
     if counts.evicted_spans:
         closing += f"; the oldest {counts.evicted_traces} traces are not shown"
-    show(receiver.store if tree else Store(), output, closing)
+    show(receiver.store, output, closing, limit)
 
 
 def say(message: str, stream: Any = None) -> None:

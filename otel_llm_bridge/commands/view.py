@@ -10,14 +10,13 @@ import webbrowser
 from pathlib import Path
 from typing import Final
 
-from ..settings import InvalidSetting, whole
 from ..viewer import jsonl
 from ..viewer.otlp_json import InvalidOtlp
 from ..viewer.page import Pages, html
 from ..viewer.receiver import Receiver
 from ..viewer.store import Store
 from ..viewer.terminal import show
-from .run import USAGE, port, say
+from .run import USAGE, number_from, port, say
 
 _MB: Final = 1024 * 1024
 _ENDS: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
@@ -36,15 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument("--http-port", metavar="N", type=port, default=4318, help="port for OTLP/HTTP and the page (default: 4318; 0 is a free one)")
     parser.add_argument("--grpc-port", metavar="N", type=port, default=4317, help="port for OTLP/gRPC (default: 4317; 0 is a free one)")
-    parser.add_argument("--max-traces", metavar="N", type=_positive, default=1000, help="traces that are kept; beyond it the oldest go (default: 1000)")
-    parser.add_argument("--max-memory", metavar="MB", type=_positive, default=256, help="memory for spans; beyond it the oldest traces go (default: 256)")
-
-
-def _positive(text: str) -> int:
-    try:
-        return whole(1, 1_000_000)(text)
-    except InvalidSetting as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    parser.add_argument("--max-traces", metavar="N", type=number_from(1, 1_000_000), default=1000, help="traces that are kept; beyond it the oldest go (default: 1000)")
+    parser.add_argument("--max-memory", metavar="MB", type=number_from(1, 1_000_000), default=256, help="memory for spans; beyond it the oldest traces go (default: 256)")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -62,7 +54,7 @@ def main(arguments: argparse.Namespace) -> int:
             if arguments.open and arguments.file:
                 webbrowser.open(Path(arguments.html).resolve().as_uri())
         if arguments.tree:
-            show(store, sys.stdout)
+            show(store, sys.stdout, limit=arguments.max_traces)
     except (InvalidOtlp, OSError) as error:
         named = isinstance(error, OSError) and error.filename
         say(f"{error.filename}: {error.strerror}" if named else str(error))  # type: ignore[union-attr]

@@ -19,6 +19,8 @@ from .signals import Signal
 from .store import Store
 
 _MB: Final = 1024 * 1024
+#: What a kept request costs beside its body: its headers and the record, in bytes.
+_REQUEST_OVERHEAD: Final = 2048
 #: Called with each request that was stored, in the order of arrival, one at a time.
 Listener = Callable[[Signal, Message], None]
 
@@ -223,9 +225,9 @@ class Receiver:
                     self._fault, self._fault_times = Fault.none, None
             self._requests.append(Request(protocol, signal, headers, body, fault.name))
             self._request_count += 1
-            self._kept += len(body)
+            self._kept += len(body) + _REQUEST_OVERHEAD
             while self._kept > self._keep_bytes and self._requests:
-                self._kept -= len(self._requests.popleft().body)
+                self._kept -= len(self._requests.popleft().body) + _REQUEST_OVERHEAD
             self._changed.notify_all()
         return fault
 

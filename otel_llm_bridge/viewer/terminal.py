@@ -28,6 +28,7 @@ STYLES: Final = {
     "router": "yellow",
     "dim": "dim",
 }
+DEFAULT_LIMIT: Final = 100
 _BAR: Final = 14
 _MAX_NAME: Final = 56
 _PLAIN_WIDTH: Final = 140
@@ -74,8 +75,8 @@ ASCII: Final = Glyphs(
 )  # fmt: skip
 
 
-def show(store: Store, stream: TextIO, closing: str = "") -> None:
-    """Write the tree of every trace of ``store``, then the closing line.
+def show(store: Store, stream: TextIO, closing: str = "", limit: int = DEFAULT_LIMIT) -> None:
+    """Write the trees of the newest ``limit`` traces of ``store``, then the closing line.
 
     Colours only where `rich` is installed, the stream is a terminal and ``NO_COLOR`` is not set.
     """
@@ -84,7 +85,11 @@ def show(store: Store, stream: TextIO, closing: str = "") -> None:
     # An empty line sets it off from what the program wrote.
     lines: list[Line] = [[]]
     logs = store.logs()
-    for trace in store.traces():
+    traces = store.traces()
+    shown = traces[max(0, len(traces) - limit) :]
+    if shown and len(shown) < len(traces):
+        lines += [[(f"{len(traces) - len(shown)} earlier traces are not shown here; --limit N shows more", "dim")], []]
+    for trace in shown:
         lines += [*tree(trace, logs, width, glyphs), []]
     if closing:
         lines.append([(closing, "name")])

@@ -29,7 +29,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """A headless Chromium with a new profile."""
-    browser = pytest.importorskip("tests.viewer.chromium", reason="needs the package websockets", exc_type=ImportError)
+    browser = pytest.importorskip("tests.viewer.chromium", reason="needs the package websockets")
     if browser.PROGRAM is None:
         pytest.skip("there is no chromium on this machine (Debian: apt-get install chromium)")
     profile: Path = tmp_path_factory.mktemp("chromium")

@@ -20,9 +20,8 @@ from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from otel_llm_bridge.export import report
 from otel_llm_bridge.viewer import Fault, Receiver
@@ -66,13 +65,12 @@ def post(
 def test_span_arrives_whole(protocol: str) -> None:
     """Every field of a span survives each transport."""
     with Receiver() as receiver:
-        with tracer_to(receiver, protocol) as tracer:
-            with tracer.start_as_current_span("parent") as parent:
-                link = trace.Link(parent.get_span_context(), {"why": "test"})
-                with tracer.start_as_current_span("child", kind=trace.SpanKind.CLIENT, links=[link]) as child:
-                    child.set_attributes({"a": "ä", "b": 2, "c": 1.5, "d": True, "e": ["x", "y"]})
-                    child.add_event("happened", {"n": 1})
-                    child.set_status(trace.Status(trace.StatusCode.ERROR, "broken"))
+        with tracer_to(receiver, protocol) as tracer, tracer.start_as_current_span("parent") as parent:
+            link = trace.Link(parent.get_span_context(), {"why": "test"})
+            with tracer.start_as_current_span("child", kind=trace.SpanKind.CLIENT, links=[link]) as child:
+                child.set_attributes({"a": "ä", "b": 2, "c": 1.5, "d": True, "e": ["x", "y"]})
+                child.add_event("happened", {"n": 1})
+                child.set_status(trace.Status(trace.StatusCode.ERROR, "broken"))
         spans = {span.name: span for span in receiver.store.wait_for(2).spans()}
         got, top = spans["child"], spans["parent"]
         assert got.attributes == {"a": "ä", "b": 2, "c": 1.5, "d": True, "e": ["x", "y"]}

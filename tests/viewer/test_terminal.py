@@ -121,6 +121,16 @@ def test_nothing_steers_the_terminal(evil: str) -> None:
     assert not set(text) & set("\x1b\r\u202e\x9b")
 
 
+def test_newest_trees_are_shown() -> None:
+    """Of many traces the newest are shown, and the rest is counted; none at all leaves the closing line."""
+    store, short, none = store_of(*(span(f"n{n}", 1, trace=n, start_ms=n) for n in range(1, 6))), Pipe(), Pipe()
+    show(store, short, "done", limit=2)
+    assert re.findall(r"○ (n\d)", short.getvalue()) == ["n4", "n5"]
+    assert "3 earlier traces are not shown" in short.getvalue()
+    show(store, none, "done", limit=0)
+    assert none.getvalue() == "\ndone\n"
+
+
 def test_broken_trees_are_shown() -> None:
     """A missing parent, a cycle and a span that is its own parent still show every span once."""
     spans = [span("orphan", 1, 99), span("self", 2, 2), span("x", 3, 4), span("y", 4, 3), span("deep", 5, 1)]
