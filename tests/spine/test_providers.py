@@ -1,0 +1,106 @@
+"""The user's own providers are used and never replaced; without one, the standard variables build a pipeline."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from otel_llm_bridge.demo.provider import FakeProvider
+from otel_llm_bridge.viewer.receiver import Receiver
+
+_CALL = """
+import os, litellm
+litellm.completion(model="openai/gpt-4o-mini", messages=[{"role": "user", "content": "x"}], api_base=os.environ["PROVIDER"], api_key="sk-test")
+"""
+_SDK = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+exporter = InMemorySpanExporter()
+provider = TracerProvider(); provider.add_span_processor(SimpleSpanProcessor(exporter))
+"""
+_FOREIGN = """
+from opentelemetry import trace
+made = []
+class Tracer(trace.NoOpTracer):
+    def start_span(self, name, *args, **kwargs):
+        made.append(name); return super().start_span(name, *args, **kwargs)
+class Foreign(trace.TracerProvider):
+    def get_tracer(self, *args, **kwargs): return Tracer()
+"""
+
+#: provider -> (program, spans that reach the receiver of the standard variables)
+_KINDS = {
+    "global, set before": (_SDK + "trace.set_tracer_provider(provider)\nimport otel_llm_bridge; otel_llm_bridge.instrument()" + _CALL + "assert len(exporter.get_finished_spans()) == 1", 0),
+    "global, set after instrument": ("import otel_llm_bridge; otel_llm_bridge.instrument()" + _SDK + "trace.set_tracer_provider(provider)" + _CALL + "assert len(exporter.get_finished_spans()) == 1", 0),
+    "an argument": (_SDK + "import otel_llm_bridge; otel_llm_bridge.instrument(tracer_provider=provider)" + _CALL + "assert len(exporter.get_finished_spans()) == 1", 0),
+    "no-op": ("from opentelemetry import trace\ntrace.set_tracer_provider(trace.NoOpTracerProvider())\nimport otel_llm_bridge; otel_llm_bridge.instrument()" + _CALL, 0),
+    "foreign, without SDK methods": (_FOREIGN + "trace.set_tracer_provider(Foreign())\nimport otel_llm_bridge; otel_llm_bridge.instrument()" + _CALL + "assert made == ['chat gpt-4o-mini'], made", 0),
+    "none": ("import otel_llm_bridge; otel_llm_bridge.instrument()" + _CALL, 1),
+}  # fmt: skip
+
+
+def run(arguments: list[str], receiver: Receiver, provider: FakeProvider, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run Python with the standard variables pointing to ``receiver``."""
+    environment = {
+        **os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.http_endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PROVIDER": f"{provider.url}/v1", **more,
+    }  # fmt: skip
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+def test_whose_provider(kind: str, provider: FakeProvider) -> None:
+    """Spans go to the user's provider only, whenever it is set; nobody is warned of an override."""
+    program, expected = _KINDS[kind]
+    with Receiver() as receiver:
+        done = run(["-c", program], receiver, provider)
+        assert done.returncode == 0, done.stderr
+        assert "verrid" not in done.stderr
+        assert len(receiver.store.spans()) == expected
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_the_standard_variables(protocol: str, provider: FakeProvider) -> None:
+    """Our own pipeline exports by either protocol, with the service's name from the environment."""
+    with Receiver() as receiver:
+        endpoint = receiver.grpc_endpoint if protocol == "grpc" else receiver.http_endpoint
+        done = run(
+            ["-c", "import otel_llm_bridge; otel_llm_bridge.instrument()" + _CALL], receiver, provider,
+            OTEL_EXPORTER_OTLP_PROTOCOL=protocol, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_SERVICE_NAME="mine",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        (span,) = receiver.store.spans()
+    assert span.resource["service.name"] == "mine"
+    assert span.scope_name == "otel_llm_bridge"
+
+
+def test_opentelemetry_instrument(provider: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """``opentelemetry-instrument python app.py``: zero code, through the entry point."""
+    app = tmp_path_factory.mktemp("app") / "app.py"
+    app.write_text(_CALL)
+    with Receiver() as receiver:
+        launcher = "from opentelemetry.instrumentation.auto_instrumentation import run; run()"
+        done = run(
+            ["-c", launcher, sys.executable, str(app)], receiver, provider,
+            OTEL_TRACES_EXPORTER="otlp", OTEL_METRICS_EXPORTER="none", OTEL_LOGS_EXPORTER="none",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        names = [span.name for span in receiver.store.spans()]
+    assert names == ["chat gpt-4o-mini"]
+
+
+def test_the_kill_switch(provider: FakeProvider) -> None:
+    """With ``OTEL_LLM_BRIDGE_DISABLED`` nothing is patched and nothing is sent."""
+    program = (
+        "import otel_llm_bridge; otel_llm_bridge.instrument()" + _CALL
+        + "from otel_llm_bridge.patching import is_patched; assert not is_patched(litellm.completion)"
+    )
+    with Receiver() as receiver:
+        done = run(["-c", program], receiver, provider, OTEL_LLM_BRIDGE_DISABLED="true")
+        assert done.returncode == 0, done.stderr
+        assert receiver.store.spans() == []
