@@ -8,68 +8,23 @@ dropped, and shares its connection with forked children (all measured, see ``doc
 from __future__ import annotations
 
 import os
-import random
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from ..guard import guarded, logger, report
 from . import lifetime
-from .encoding import Item, request
+from .batch import Batch, Store
+from .encoding import Item
 from .ledger import FlushReport, Ledger, Reason, State
+from .retry import Retry
+from .sending import Sender
 from .transport import Outcome, Transport, Verdict
-
-#: Seconds between two attempts: the first, the longest, and the longest while somebody waits for a flush.
-_BACKOFF: Final = (0.1, 30.0, 0.5)
-#: Attempts at the end of the process before a receiver that nobody runs is given up.
-_LAST_ATTEMPTS: Final = 3
-#: How often a batch may be halved to find the items that a receiver refuses.
-_SPLITS: Final = 24
-_WARN_EVERY: Final = 60.0
-#: What a connection attempt ends in when nothing listens.
-_NOBODY: Final = frozenset({"ConnectionRefusedError", "gaierror", "UNAVAILABLE"})
-
-
-class Batch:
-    """Items on their way, in pieces that are sent one after the other."""
-
-    def __init__(self, items: list[Item], state: State | None, done: Callable[[], None] = lambda: None) -> None:
-        self.pieces = [items] if items else []
-        self.splits = _SPLITS
-        #: Where the ledger has these items now; ``None`` for items of other processes.
-        self.state = state
-        #: Called when all of them are settled.
-        self.done = done
-
-
-class Store(Protocol):
-    """A place on disk that keeps items until they are settled (`spool.Spool`)."""
-
-    def bind(self, ledger: Ledger) -> None:
-        """The ledger that losses of the store are entered in."""
-
-    def append(self, item: Item) -> bool:
-        """Keep ``item``; ``False`` when that is not possible now."""
-
-    def next_batch(self, most: int, most_bytes: int) -> Batch | None:
-        """The oldest items that nobody has on the way."""
-
-    def quarantine(self, items: list[Item]) -> bool:
-        """Keep items that the receiver refuses for good."""
-
-    def maintain(self, urgent: bool) -> None:
-        """Called by the worker from time to time."""
-
-    def tidy(self) -> None:
-        """The end of the process: delete what is settled, leave the rest for the next one."""
-
-    def forget(self) -> None:
-        """In a forked child: let go of what belongs to the parent."""
 
 
 class Delivery:
@@ -107,15 +62,15 @@ class Delivery:
         self.ledger = Ledger()
         self.name = name
         self.queue_size = queue_size
-        self._encode, self._transport, self._store = encode, transport, store
+        self._encode, self._store = encode, store
+        self.sender = Sender(transport, self.ledger, store, name)
         self._policy, self._block_timeout = policy, block_timeout
         self._batch_size, self._batch_bytes = min(batch_size, queue_size), batch_bytes
         self._schedule_delay, self._request_timeout = schedule_delay, request_timeout
-        self.transport_errors: dict[str, int] = {}
         self._closed = False
         self._reset()
         forget = weakref.WeakMethod(self._forget)
-        lifetime.after_fork_in_child(lambda: (method := forget()) and method())  # type: ignore[arg-type,return-value]
+        lifetime.after_fork_in_child(lambda: (method := forget()) and method())
         if store is not None:
             store.bind(self.ledger)
             # Earlier processes may have left something.
@@ -127,19 +82,12 @@ class Delivery:
         self._starting = threading.RLock()
         self._thread: threading.Thread | None = None
         self._held: Batch | None = None
-        self._attempts = self._attempts_since_asked = 0
-        self._not_before = 0.0
-        self._asked_to_wait = False
-        self._urgent_until = 0.0
-        self._final: lifetime.Deadline | None = None
-        self._final_attempts = 0
-        self._gave_up = False
-        self._warned: dict[str, float] = {}
+        self.retry = Retry()
 
     def _forget(self) -> None:
         self.ledger.reset()
         self._reset()
-        self._transport.forget()
+        self.sender.forget()
         if self._store is not None:
             self._store.forget()
 
@@ -152,12 +100,12 @@ class Delivery:
                 return
         if self._closed:
             self.ledger.end(State.DROPPED, reason=Reason.AFTER_SHUTDOWN)
-            self._warn("after the end", "%s ended after the shutdown and are lost", self.name)
+            self.sender.warn("after the end", "%s ended after the shutdown and are lost", self.name)
             return
         ledger = self.ledger
         if ledger.count(State.PENDING) >= self.queue_size and not self._wait_for_a_place():
             ledger.end(State.DROPPED, reason=Reason.QUEUE_FULL)
-            self._warn("full", "the queue of %d %s is full; new ones are dropped and counted", self.queue_size, self.name)
+            self.sender.warn("full", "the queue of %d %s is full; new ones are dropped and counted", self.queue_size, self.name)
             return
         ledger.end(State.PENDING)
         self._queue.append(item)
@@ -210,16 +158,13 @@ class Delivery:
         ledger = self.ledger
         target = ledger.ended
         if ledger.outstanding or self._store is not None:
-            if final:
-                self._final, self._final_attempts, self._gave_up = deadline, 0, False
-            self._urgent_until = max(self._urgent_until, started + timeout)
-            self._attempts_since_asked = 0
+            self.retry.asked(timeout, final)
             if self._start():
                 self._awake.set()
-                if not (self._asked_to_wait and self._not_before > started + timeout):
+                if not self.retry.waits_beyond(timeout):
                     # The last flush also waits for what other processes left on disk.
                     ledger.wait(
-                        lambda: self._gave_up or (not final and ledger.ended - ledger.outstanding >= target),
+                        lambda: self.retry.gave_up or (not final and ledger.ended - ledger.outstanding >= target),
                         deadline.remaining(),
                     )
             else:
@@ -244,7 +189,7 @@ class Delivery:
     def _save_the_rest(self, store: Store) -> None:
         """What waits in memory because the disk was full gets another chance at the end."""
         held, self._held = self._held, None
-        left = [item for piece in held.pieces for item in piece] if held and held.state is State.PENDING else []
+        left = held.items if held and held.state is State.PENDING else []
         left += [item for raw in self._queue if (item := self._encode(raw)) is not None]
         self._queue.clear()
         for item in left:
@@ -260,7 +205,7 @@ class Delivery:
     def on_the_way(self) -> int:
         """Items of the request that is being sent or repeated."""
         batch = self._held
-        return sum(len(piece) for piece in batch.pieces) if batch is not None else 0
+        return len(batch.items) if batch is not None else 0
 
     # -- delivering -----------------------------------------------------------------------------------
 
@@ -283,51 +228,44 @@ class Delivery:
         pid = os.getpid()
         with suppress_instrumentation():
             while not self._closed and os.getpid() == pid:
-                self._awake.wait(self._pause())
+                self._awake.wait(self.retry.pause(self._schedule_delay))
                 self._awake.clear()
                 self._work_once()
-        self._transport.close()
-
-    def _pause(self) -> float:
-        if self._not_before:
-            return max(0.0, self._not_before - time.monotonic())
-        return self._schedule_delay
+        self.sender.close()
 
     def _work_once(self) -> None:
         """Deliver until nothing is left, or the receiver does not take it now."""
-        final = self._final
+        final = self.retry.final
         try:
             if self._work_through():
-                self._not_before, self._attempts, self._asked_to_wait = 0.0, 0, False
+                self.retry.succeeded()
         except Exception as error:  # noqa: BLE001 - the worker goes on, whatever happens
             report("delivery", error)
             self._later(Outcome(Verdict.RETRY, detail=type(error).__name__))
             return
-        if final is not None and not self._not_before:
-            self._give_up()
+        if final is not None and not self.retry.not_before:
+            self.retry.gave_up = True
+            self.ledger.nudge()
 
     def _work_through(self) -> bool:
-        urgent = time.monotonic() < self._urgent_until
         if self._store is not None:
             with guarded("spool"):
-                self._store.maintain(urgent)
-        if self._must_wait(urgent):
+                self._store.maintain(self.retry.urgent)
+        if self.retry.must_wait():
             return False
         while (batch := self._held or self._next()) is not None:
             self._held = batch
-            outcome = self._send(batch)
+            outcome = self.sender.send(batch, self.retry.timeout(self._request_timeout))
             if outcome is not None:
                 self._later(outcome)
                 return False
             self._held = None
-            self._attempts = 0
+            self.retry.progressed()
         return True
 
-    def _must_wait(self, urgent: bool) -> bool:
-        """Whether it is too early for another attempt; the first one after a flush was asked for is not."""
-        if time.monotonic() >= self._not_before:
-            return False
-        return self._asked_to_wait or not urgent or self._attempts_since_asked > 0
+    def _later(self, outcome: Outcome) -> None:
+        self.retry.failed(outcome, stored=self._held is not None and self._held.state is not State.PENDING)
+        self.ledger.nudge()
 
     def _next(self) -> Batch | None:
         if self._store is not None:
@@ -360,78 +298,3 @@ class Delivery:
             queue.popleft()
             items.append(item)
         return Batch(items, State.PENDING) if items else None
-
-    def _send(self, batch: Batch) -> Outcome | None:
-        """Send what is left of ``batch``; an outcome means: not now, come back with the same batch."""
-        while batch.pieces:
-            piece = batch.pieces[-1]
-            outcome = self._transport.send(request(piece), self._timeout())
-            if outcome.verdict is not Verdict.DELIVERED:
-                self.transport_errors[outcome.detail] = self.transport_errors.get(outcome.detail, 0) + 1
-            if outcome.verdict is Verdict.RETRY:
-                return outcome
-            batch.pieces.pop()
-            if outcome.verdict is Verdict.DELIVERED:
-                self._confirmed(batch, len(piece), min(outcome.rejected, len(piece)))
-            elif len(piece) > 1 and batch.splits > 0:
-                batch.splits -= 1
-                middle = len(piece) // 2
-                batch.pieces += [piece[middle:], piece[:middle]]
-            else:
-                self._refused(batch, piece, outcome)
-        batch.done()
-        return None
-
-    def _timeout(self) -> float:
-        """A last request gets no more time than the process has left."""
-        if self._final is not None:
-            return max(0.05, min(self._request_timeout, self._final.remaining()))
-        return self._request_timeout
-
-    def _confirmed(self, batch: Batch, count: int, rejected: int) -> None:
-        if batch.state is None:
-            self.ledger.replay(count - rejected)
-        else:
-            self.ledger.move(batch.state, State.EXPORTED, count - rejected)
-            self.ledger.move(batch.state, State.FAILED, rejected)
-        if rejected:
-            self._warn("partial", "the receiver refused %d of %d %s", rejected, count, self.name)
-
-    def _refused(self, batch: Batch, piece: list[Item], outcome: Outcome) -> None:
-        kept = self._store is not None and self._store.quarantine(piece)
-        if batch.state is not None:
-            self.ledger.move(batch.state, State.QUARANTINED if kept else State.FAILED, len(piece))
-        self._warn("refused", "the receiver refused %d %s for good: %s", len(piece), self.name, outcome.detail)
-
-    def _later(self, outcome: Outcome) -> None:
-        """Decide when to try again."""
-        first, longest, urgent_longest = _BACKOFF
-        now = time.monotonic()
-        if now < self._urgent_until:
-            longest = urgent_longest
-        self._attempts += 1
-        self._attempts_since_asked += 1
-        self._asked_to_wait = outcome.retry_after is not None
-        backoff = min(longest, first * 2 ** min(self._attempts - 1, 16)) * random.uniform(0.8, 1.2)
-        wait = backoff if outcome.retry_after is None else outcome.retry_after
-        self._not_before = now + wait
-        self._warn("failing", "%s are not delivered: %s", self.name, outcome.detail)
-        if self._final is None:
-            self.ledger.nudge()
-            return
-        self._final_attempts += 1
-        stored = self._held is not None and self._held.state is not State.PENDING
-        enough = 1 if stored else _LAST_ATTEMPTS if outcome.detail in _NOBODY else 1 << 30
-        if self._final_attempts >= enough or wait > self._final.remaining():
-            self._give_up()
-
-    def _give_up(self) -> None:
-        self._gave_up = True
-        self.ledger.nudge()
-
-    def _warn(self, kind: str, message: str, *args: object) -> None:
-        """One warning a kind and minute, with the figures."""
-        now = time.monotonic()
-        if now - self._warned.get(kind, -_WARN_EVERY) >= _WARN_EVERY:
-            self._warned[kind] = now
-            logger.warning("otel_llm_bridge: " + message + " (%s)", *args, self.ledger.report())

@@ -70,13 +70,14 @@ def sdk_disabled() -> bool:
 
 def exporters(signal: str) -> tuple[str, ...]:
     """Names of the exporters in ``OTEL_{SIGNAL}_EXPORTER``, without ``none``; ``otlp`` unless set."""
-    names = read(f"OTEL_{signal.upper()}_EXPORTER", words, ("otlp",))
+    default: tuple[str, ...] = ("otlp",)
+    names = read(f"OTEL_{signal.upper()}_EXPORTER", words, default)
     return tuple(name.lower() for name in names if name.lower() != "none")
 
 
 def batch(prefix: str) -> tuple[float, int]:
     """Schedule delay in seconds and most items of one batch, from the ``OTEL_BSP_*`` or ``OTEL_BLRP_*`` variables."""
-    defaults = {"OTEL_BSP": 5000, "OTEL_BLRP": 1000}
+    defaults = {"OTEL_BSP": 5000.0, "OTEL_BLRP": 1000.0}
     delay = read(f"{prefix}_SCHEDULE_DELAY", number(1, 3_600_000), defaults[prefix])
     size = read(f"{prefix}_MAX_EXPORT_BATCH_SIZE", whole(1, 1_000_000), 512)
     return delay / 1000, size

@@ -98,7 +98,7 @@ class Pipeline:
         figures = self.report().as_dict()
         del figures["elapsed"]
         if self._spans is not None:
-            figures["errors"] = dict(self._spans.transport_errors)
+            figures["errors"] = dict(self._spans.sender.errors)
         if self._logs is not None:
             figures["logs"] = self._logs.ledger.report().as_dict()
         return figures

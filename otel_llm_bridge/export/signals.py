@@ -11,7 +11,6 @@ with its default action: whoever waits for the process sees that the signal ende
 
 from __future__ import annotations
 
-import _signal
 import _thread
 import functools
 import os
@@ -30,23 +29,26 @@ HANDLED: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "
 #: How long the main thread has to notice that delivery is over before the process is ended without it.
 _GRACE: Final = 0.5
 
+#: Python's own, for which a default action is a default action.
+_set_action: Final[Callable[..., Any]] = signal.signal
+
 _deliver: Callable[[str], object] | None = None
-_original: Callable[..., Any] | None = None
+_wrapped: Callable[..., Any] | None = None
 _started = False
 _finished = False
 
 
 def install(deliver: Callable[[str], object]) -> None:
     """Call ``deliver`` in a helper thread when a signal would end the process. Only from the main thread."""
-    global _deliver, _original
+    global _deliver, _wrapped
     _deliver = deliver
-    if _original is None:
-        _original = signal.signal
-        signal.signal = _wrap(_original)
+    if _wrapped is None:
+        _wrapped = _wrap(signal.signal)
+        setattr(signal, "signal", _wrapped)  # noqa: B010 - a plain assignment is not for type checkers
     for number in HANDLED:
         try:
             if signal.getsignal(number) is signal.SIG_DFL:
-                _signal.signal(number, _on_default_action)
+                _set_action(number, _on_default_action)
         except ValueError:
             logger.debug("signals cannot be handled: instrument() was not called in the main thread")
             return
@@ -54,15 +56,15 @@ def install(deliver: Callable[[str], object]) -> None:
 
 def uninstall() -> None:
     """Put the default actions back."""
-    global _deliver, _original
+    global _deliver, _wrapped
     _deliver = None
-    if _original is not None and getattr(signal.signal, "__wrapped__", None) is _original:
-        signal.signal = _original
-        _original = None
+    if _wrapped is not None and signal.signal is _wrapped:
+        setattr(signal, "signal", _wrapped.__wrapped__)  # type: ignore[attr-defined]  # noqa: B010
+        _wrapped = None
     for number in HANDLED:
         try:
             if signal.getsignal(number) is _on_default_action:
-                _signal.signal(number, _signal.SIG_DFL)
+                _set_action(number, signal.SIG_DFL)
         except ValueError:
             return
 
@@ -91,7 +93,11 @@ def _on_default_action(signum: int, frame: object) -> None:
     elif not _started:
         _started = True
         # Not `threading.Thread`: its start takes locks that the interrupted code may hold.
-        _thread.start_new_thread(_deliver_then_raise_again, (signum,))
+        try:
+            _thread.start_new_thread(_deliver_then_raise_again, (signum,))
+        except RuntimeError:
+            # Too late for a thread: the exit routine is running or over.
+            _default_action(signum)
 
 
 def _deliver_then_raise_again(signum: int) -> None:
@@ -110,5 +116,5 @@ def _deliver_then_raise_again(signum: int) -> None:
 
 def _default_action(signum: int) -> None:
     if threading.current_thread() is threading.main_thread():
-        _signal.signal(signum, _signal.SIG_DFL)
+        _set_action(signum, signal.SIG_DFL)
     os.kill(os.getpid(), signum)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from ..guard import logger
 from ..semconv import litellm as names
-from .delivery import Batch
+from .batch import Batch
 from .encoding import Context, Encoder, Item, interrupted, request
 from .ledger import Ledger, Reason, State
 from .segment import CONTEXT, KEY_SIZE, NEW_SUFFIX, SPAN, STARTED, SUFFIX, Segment, is_owned

@@ -126,7 +126,7 @@ def replay(spool_dir: str, settings: Settings, timeout: float) -> tuple[FlushRep
         store=spool,
     )
     figures = delivery.close(timeout)
-    return figures, {**delivery.transport_errors, **spool.counts}
+    return figures, {**delivery.sender.errors, **spool.counts}
 
 
 def clear(spool_dir: str) -> int:

@@ -272,8 +272,8 @@ def _read_file(path: str) -> bytes | None:
 
 def _grpc_retry_after(error: Any) -> float | None:
     """``RetryInfo``: inside the status details, as the OTLP specification says, or as a trailer of its own."""
-    from google.rpc.error_details_pb2 import RetryInfo
-    from google.rpc.status_pb2 import Status
+    from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
+    from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
     info = RetryInfo()
     for key, value in error.trailing_metadata() or ():

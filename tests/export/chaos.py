@@ -36,7 +36,8 @@ _FAULTS = (
     Fault.none, Fault.none, Fault.refuse(503), Fault.hang, Fault.reset, Fault.slow(0.05),
     Fault.too_many_requests(retry_after=0.5), Fault.refuse(401), Fault.refuse(404),
 )  # fmt: skip
-_SIGNALS = (signal.SIGTERM, signal.SIGKILL, signal.SIGKILL, signal.SIGINT)
+# Not SIGINT: a KeyboardInterrupt that is raised inside a finalizer is swallowed by Python, ours or not.
+_SIGNALS = (signal.SIGTERM, signal.SIGKILL, signal.SIGKILL, signal.SIGHUP)
 
 
 @dataclasses.dataclass(frozen=True)

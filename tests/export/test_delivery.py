@@ -113,7 +113,7 @@ def test_the_receivers_wish_to_wait_is_respected(line: Callable[..., Line], rece
     receiver.fault = Fault.too_many_requests(retry_after=30)
     delivery = line(protocol).spans(3).delivery
     receiver.wait_for_requests(1)
-    until(lambda: delivery._asked_to_wait, what="the answer")
+    until(lambda: delivery.retry.asked_to_wait, what="the answer")
     report = delivery.flush(5.0)
     assert report.pending == 3 and report.elapsed < 2.0
     assert len(receiver.requests) == 1
