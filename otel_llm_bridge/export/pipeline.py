@@ -12,7 +12,12 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import (
+    BatchSpanProcessor,
+    ConsoleSpanExporter,
+    SimpleSpanProcessor,
+    SpanExporter,
+)
 
 from ..guard import guarded, logger
 from ..settings import Settings
@@ -20,11 +25,17 @@ from . import lifetime, otlp_env
 from .attached import Attached, attach
 from .delivery import Delivery
 from .encoding import Encoder
+from .journal import Journal
 from .ledger import FlushReport, total
 from .lifetime import Deadline, Stage
-from .processors import DeliveryLogProcessor, DeliveryMetricReader, DeliverySpanProcessor, encode_log
+from .processors import (
+    DeliveryLogProcessor,
+    DeliveryMetricReader,
+    DeliverySpanProcessor,
+    encode_log,
+)
 from .selfmetrics import observe
-from .spool import Journal, Spool
+from .spool import Spool
 from .transport import connect
 
 __all__ = ["Attached", "Pipeline", "attach", "build", "span_processor"]
@@ -236,7 +247,10 @@ def _meter_provider(settings: Settings, resource: Resource) -> tuple[MeterProvid
             ours = DeliveryMetricReader(connect(endpoint, "metrics"), endpoint.timeout)
             readers.append(ours)
         elif name == "console":
-            from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
+            from opentelemetry.sdk.metrics.export import (
+                ConsoleMetricExporter,
+                PeriodicExportingMetricReader,
+            )
 
             readers.append(PeriodicExportingMetricReader(ConsoleMetricExporter()))
         else:

@@ -101,7 +101,9 @@ class DeliveryMetricExporter(MetricExporter):
         self.failed = 0
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+        from opentelemetry.exporter.otlp.proto.common.metrics_encoder import (
+            encode_metrics,
+        )
 
         body = encode_metrics(metrics_data).SerializeToString()
         if not body:

@@ -13,27 +13,26 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from ..guard import logger
-from ..semconv import litellm as names
 from .batch import Batch
-from .encoding import Context, Encoder, Item, interrupted, request
+from .encoding import Item
+from .journal import left_open
 from .ledger import Ledger, Reason, State
-from .segment import CONTEXT, KEY_SIZE, NEW_SUFFIX, SPAN, STARTED, SUFFIX, Segment, is_owned
+from .segment import CONTEXT, KEY_SIZE, SPAN, STARTED, Segment
+from .spool_folder import Folder
 
 _SEGMENT_BYTES: Final = 4 * 1024 * 1024
 #: Segments that the smallest spool holds; eviction takes one at a time.
 _LEAST_SEGMENTS: Final = 8
 _SCAN_EVERY: Final = 2.0
 _RETRY_CREATE_AFTER: Final = 1.0
+#: Orphans held at once; each one takes descriptors.
 _ORPHANS_AT_ONCE: Final = 8
 _WARN_EVERY: Final = 60.0
 #: Part of the spool that quarantined requests may take.
 _QUARANTINE_SHARE: Final = 0.1
-QUARANTINE_SUFFIX: Final = ".otlp"
-CORRUPT_SUFFIX: Final = ".corrupt"
 
 
 class Spool:
@@ -49,7 +48,7 @@ class Spool:
     def __init__(
         self, folder: str, max_bytes: int = 512 << 20, max_age: float = 7 * 86400.0, fsync: str = "never"
     ) -> None:
-        self.folder = folder
+        self._folder = Folder(folder)
         self._max_bytes, self._max_age, self._fsync = max_bytes, max_age, fsync
         self._segment_bytes = min(_SEGMENT_BYTES, max_bytes // _LEAST_SEGMENTS // 4096 * 4096)
         self._ledger: Ledger | None = None
@@ -118,7 +117,7 @@ class Spool:
             self._no_segment_before = time.monotonic() + _RETRY_CREATE_AFTER
             if not self._told:
                 self._told = True
-                logger.warning("the spool %s cannot be written (%s); spans wait in memory", self.folder, error.strerror)
+                logger.warning("the spool %s cannot be written (%s); spans wait in memory", self._folder.path, error.strerror)
             return None
         self._told = False
         # Spans that are still open move on: a segment is complete in itself.
@@ -131,36 +130,19 @@ class Spool:
 
     def _create(self, size: int, evict: bool = True) -> Segment:
         with self._lock:
-            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            self._folder.make()
             self._make_room(size, evict)
             self._sequence += 1
-            name = f"{time.time_ns():020d}-{self._owner}-{self._sequence:06d}{SUFFIX}"
-        segment = Segment.create(os.path.join(self.folder, name), size)
-        if self._fsync != "never":
-            descriptor = os.open(self.folder, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        return segment
+            path = self._folder.segment_path(self._owner, self._sequence)
+        return self._folder.create(path, size, durable=self._fsync != "never")
 
     def _make_room(self, size: int, evict: bool) -> None:
         """Evict the oldest segments until ``size`` bytes fit in."""
-        while self._bytes_on_disk() + size > self._max_bytes:
+        while self._folder.size() + size > self._max_bytes:
             oldest = self._oldest() if evict else None
             if oldest is None:
                 raise OSError(errno.ENOSPC, "the spool is full of what other processes hold")
             self._evict(oldest, Reason.EVICTED)
-
-    def _bytes_on_disk(self) -> int:
-        total = 0
-        with os.scandir(self.folder) as entries:
-            for entry in entries:
-                try:
-                    total += entry.stat().st_size
-                except FileNotFoundError:
-                    continue
-        return total
 
     def _oldest(self) -> Segment | None:
         # The last own segment is being written and stays, unless nothing else is left to give.
@@ -169,7 +151,7 @@ class Spool:
         return min(candidates, key=lambda segment: segment.created_ns, default=None)
 
     def _adopt_one(self) -> list[Segment]:
-        for path in self._orphan_paths():
+        for path in self._folder.orphans(self._owner):
             segment = self._adopt(path)
             if segment is not None:
                 self._orphans.append(segment)
@@ -189,13 +171,12 @@ class Spool:
     def _lose(self, count: int, reason: Reason, mine: bool) -> None:
         if not count:
             return
-        key = f"{reason.value}" if mine else f"{reason.value}_of_others"
-        self.counts[key] = self.counts.get(key, 0) + count
+        self._count(reason.value if mine else f"{reason.value}_of_others", count)
         if mine and self._ledger is not None:
             self._ledger.move(State.SPOOLED, State.DROPPED, count, reason)
         if time.monotonic() >= self._next_warning:
             self._next_warning = time.monotonic() + _WARN_EVERY
-            logger.warning("the spool %s loses spans: %s", self.folder, self.counts)
+            logger.warning("the spool %s loses spans: %s", self._folder.path, self.counts)
 
     # -- delivering: called by the worker only ------------------------------------------------------------
 
@@ -263,11 +244,11 @@ class Spool:
         """Nothing waits in ``segment`` any longer: an orphan gives up its open spans, then its file."""
         if state is not None:
             return None
-        left = [] if segment.continued else _left_open(segment)
+        left = [] if segment.continued else left_open(segment)
         if not left:
             self._drop(segment, self._orphans)
             return None
-        self.counts["interrupted"] = self.counts.get("interrupted", 0) + len(left)
+        self._count("interrupted", len(left))
         return Batch(left, None, lambda: self._drop(segment, self._orphans))
 
     def _settled(self, segment: Segment, end: int, count: int) -> None:
@@ -299,27 +280,17 @@ class Spool:
         if urgent or now >= self._next_scan:
             self._next_scan = now + _SCAN_EVERY
             self._adopt_orphans()
-            self._sweep()
+            self._folder.sweep()
 
     def _adopt_orphans(self) -> None:
         """Take over what has no owner; a few at a time, for each one holds descriptors."""
         held = {segment.path for segment in self._orphans}
-        for path in self._orphan_paths():
+        for path in self._folder.orphans(self._owner):
             if len(self._orphans) >= _ORPHANS_AT_ONCE:
                 return
             segment = None if path in held else self._adopt(path)
             if segment is not None:
                 self._orphans.append(segment)
-
-    def _sweep(self) -> None:
-        """Delete what a crash left between the creation of a file and its name."""
-        for name in _names(self.folder):
-            path = os.path.join(self.folder, name)
-            try:
-                if name.endswith(NEW_SUFFIX) and time.time() - os.stat(path).st_mtime > 60 and not is_owned(path):
-                    os.unlink(path)
-            except OSError:
-                continue
 
     def _retire_first(self) -> None:
         segment = self._own.popleft()
@@ -344,50 +315,23 @@ class Spool:
             if owner == self._owner:
                 self._spare = spare
 
-    def _orphan_paths(self) -> list[str]:
-        mine = f"-{self._owner}-"
-        found = _names(self.folder)
-        return [os.path.join(self.folder, name) for name in found if name.endswith(SUFFIX) and mine not in name]
-
     def _adopt(self, path: str) -> Segment | None:
+        segment = None
         try:
-            segment = Segment.adopt(path)
+            segment = self._folder.adopt(path)
         except ValueError:
-            self.counts["corrupt_files"] = self.counts.get("corrupt_files", 0) + 1
-            logger.warning("%s is not a segment of a spool; it is set aside", path)
-            os.replace(path, path + CORRUPT_SUFFIX)
-            return None
-        except OSError as error:
-            logger.debug("%s cannot be opened: %s", path, error)
-            return None
-        if segment is not None:
-            # Contexts may stand before what is already acknowledged.
-            for record in segment.records():
-                if record.kind == CONTEXT:
-                    segment.read_context(record.payload)
-            if segment.corrupt:
-                self.counts["corrupt"] = self.counts.get("corrupt", 0) + segment.corrupt
-                logger.warning("%s: %d records are corrupt and skipped", path, segment.corrupt)
+            self._count("corrupt_files", 1)
+        if segment is not None and segment.corrupt:
+            self._count("corrupt", segment.corrupt)
+            logger.warning("%s: %d records are corrupt and skipped", path, segment.corrupt)
         return segment
 
     def quarantine(self, items: list[Item]) -> bool:
         """Keep refused items as an OTLP request in a file; ``False`` when there is no room for it."""
-        body = request(items)
-        try:
-            kept = sum(
-                os.path.getsize(os.path.join(self.folder, name))
-                for name in os.listdir(self.folder)
-                if name.endswith(QUARANTINE_SUFFIX)
-            )
-            if kept + len(body) > self._max_bytes * _QUARANTINE_SHARE:
-                return False
-            name = f"{time.time_ns():020d}-{self._owner}-{len(items)}{QUARANTINE_SUFFIX}"
-            descriptor = os.open(os.path.join(self.folder, name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(body)
-        except OSError:
-            return False
-        return True
+        return self._folder.quarantine(self._owner, items, int(self._max_bytes * _QUARANTINE_SHARE))
+
+    def _count(self, name: str, number: int) -> None:
+        self.counts[name] = self.counts.get(name, 0) + number
 
     # -- the end ------------------------------------------------------------------------------------------
 
@@ -414,56 +358,3 @@ class Spool:
             segment.close()
         self.counts.clear()
         self._reset()
-
-
-class Journal:
-    """Notes calls when they start, so that a crash leaves a trace of them.
-
-    Args:
-        spool: where the notes go.
-        encoder: makes bytes of a span that is still open.
-        wanted: which spans are noted, by the name of their instrumentation scope.
-    """
-
-    def __init__(self, spool: Spool, encoder: Encoder, wanted: Callable[[str], bool]) -> None:
-        self._spool, self._encoder, self._wanted = spool, encoder, wanted
-
-    def started(self, span: Any) -> None:
-        """A span has started. Never raises."""
-        scope = span.instrumentation_scope
-        context = span.context
-        if scope is None or context is None or not context.trace_flags & 1 or not self._wanted(scope.name):
-            return
-        try:
-            item = self._encoder.encode(span)
-        except Exception:  # noqa: BLE001 - the span itself is not affected
-            return
-        if item is not None:
-            self._spool.started(item)
-
-
-def _names(folder: str) -> list[str]:
-    """Names in ``folder``, sorted; none when it is not there."""
-    try:
-        return sorted(os.listdir(folder))
-    except OSError:
-        return []
-
-
-def _left_open(segment: Segment) -> list[Item]:
-    """Spans that started in ``segment`` and never ended, as interrupted ones."""
-    left: dict[bytes, tuple[Context, bytes]] = {}
-    last_ns = segment.alive_ns
-    for record in segment.records():
-        if record.kind == CONTEXT:
-            continue
-        last_ns = max(last_ns, record.time_ns)
-        context, body = segment.item(record.payload)
-        if record.kind == SPAN:
-            left.pop(body[:KEY_SIZE], None)
-        elif record.kind == STARTED and context is not None:
-            left[body[:KEY_SIZE]] = (context, body)
-    return [
-        Item(context, interrupted(body, last_ns, names.SPAN_OUTCOME, names.OUTCOME_INTERRUPTED))
-        for context, body in left.values()
-    ]

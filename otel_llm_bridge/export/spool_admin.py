@@ -12,7 +12,8 @@ from . import otlp_env
 from .delivery import Delivery
 from .ledger import FlushReport
 from .segment import CONTEXT, NEW_SUFFIX, SPAN, STARTED, SUFFIX, Segment, is_owned
-from .spool import CORRUPT_SUFFIX, QUARANTINE_SUFFIX, Spool
+from .spool import Spool
+from .spool_folder import CORRUPT_SUFFIX, QUARANTINE_SUFFIX
 from .transport import connect
 
 

@@ -20,7 +20,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, Protocol
 from urllib.parse import unquote, urlsplit
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceResponse,
+)
 
 from .otlp_env import GRPC, Endpoint
 
