@@ -26,6 +26,7 @@ func run(directory string, profiles []string) error {
 		cli.WithOsEnv,
 		cli.WithEnvFiles(),
 		cli.WithDotEnv,
+		cli.WithConfigFileEnv, // COMPOSE_FILE
 		cli.WithDefaultConfigPath,
 		cli.WithProfiles(profiles),
 	)

@@ -146,6 +146,19 @@ def test_health_is_asked_where_it_is_answered() -> None:
         assert f":{default}/" in resolve()["services"][service]["healthcheck"]["test"][-1]
 
 
+def test_tail_sampling_overlay() -> None:
+    """The overlay of compose adds the example to what the Collector reads, and nothing else."""
+    plain, sampled = (resolve((), COMPOSE_FILE=files) for files in ("docker-compose.yml", "docker-compose.yml:deploy/compose.tail-sampling.yaml"))
+    collector = sampled["services"]["collector"]
+    targets = {volume["target"]: volume["source"] for volume in collector["volumes"]}
+    for option in collector["command"]:
+        assert Path(targets[option.removeprefix("--config=")]).exists()
+    assert len(collector["command"]) == 2
+    for name in ("command", "volumes"):
+        del collector[name], plain["services"]["collector"][name]
+    assert sampled == plain
+
+
 def test_no_key_is_needed() -> None:
     """No service is given, or asks for, a key of a provider."""
     text = json.dumps(resolve()) + (ROOT / ".env").read_text()

@@ -1,0 +1,62 @@
+"""The Proxy of the compose file, run natively with its shipped configuration: what its clients see in Jaeger."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otel_llm_bridge.demo.provider import FakeProvider
+from otel_llm_bridge.semconv import gen_ai, litellm
+from tests.environments import python_with
+
+from .programs import ROOT, Program, free_port, get, until
+from .stack import Stack
+from .test_load import launch
+from .test_traces import tags
+
+CALLS = 60
+
+
+@pytest.fixture(scope="module")
+def traces(stack: Stack, provider: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
+    """The Proxy's traces after a run of the load generator through it and the Proxy's end by SIGTERM."""
+    python = python_with("proxy", "litellm", "apscheduler", "uvicorn", "opentelemetry.instrumentation.fastapi")
+    folder = tmp_path_factory.mktemp("proxy")
+    config = folder / "config.yaml"
+    text = (ROOT / "deploy/proxy/config.yaml").read_text()
+    assert text.count("http://127.0.0.1:8080/as/") == 7
+    config.write_text(text.replace("http://127.0.0.1:8080", provider.url))
+    port = free_port()
+    beside = Path(python).parent
+    environ = {**stack.otlp_environ, "OTEL_SERVICE_NAME": "litellm-proxy", "OTEL_PYTHON_EXCLUDED_URLS": "health", "PATH": f"{beside}{os.pathsep}{os.environ['PATH']}"}
+    command = ["opentelemetry-instrument", "--", "litellm", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+    command[0], command[2] = str(beside / command[0]), str(beside / command[2])
+    with Program(command, folder / "proxy.log", environ) as proxy:
+        url = f"http://127.0.0.1:{port}"
+        proxy.wait_until(lambda: get(f"{url}/health/liveliness"), "the Proxy is alive", 120)
+        launch(stack, "load-proxy", "deploy/demo/load.py", "proxy", "--url", url, "--rate", "15", "--calls", str(CALLS))
+        proxy.stop()
+    yield until(lambda: found if len(found := stack.traces("litellm-proxy")) >= CALLS else [], f"{CALLS} traces of the Proxy in Jaeger")
+
+
+def test_requests_through_the_proxy(traces: list[dict[str, Any]]) -> None:
+    """Each request is one tree: its HTTP request at the root, the Router call, the attempts; retries and fallbacks among them."""
+    assert len(traces) == CALLS
+    kinds = set()
+    for trace in traces:
+        own = [span for span in trace["spans"] if trace["processes"][span["processID"]]["serviceName"] == "litellm-proxy"]
+        known = {span["spanID"] for span in own}
+        assert [span for span in own if span["operationName"].startswith(litellm.SPAN_ROUTER)]
+        for attempt in (span for span in own if gen_ai.OPERATION_NAME in tags(span)):
+            assert attempt["references"][0]["spanID"] in known
+            kinds.add(tags(attempt)[litellm.ATTEMPT_KIND])
+    assert kinds == {litellm.KIND_FIRST, litellm.KIND_RETRY, litellm.KIND_FALLBACK}
+
+
+def test_health_checks_are_silent(traces: list[dict[str, Any]]) -> None:
+    """The compose file's health checks leave no trace."""
+    assert not [span for trace in traces for span in trace["spans"] if "/health" in span["operationName"]]
