@@ -52,7 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _version() -> str:
     from importlib import metadata
 
-    return f"otel-llm-bridge {metadata.version('otel-llm-bridge')}"
+    try:
+        return f"otel-llm-bridge {metadata.version('otel-llm-bridge')}"
+    except metadata.PackageNotFoundError:
+        return "otel-llm-bridge, not installed"
 
 
 if __name__ == "__main__":

@@ -109,31 +109,53 @@ def test_signal_is_passed_on(number: int) -> None:
         assert (rest, process.returncode) == (f"got {int(number)}\n", 10 + number)
 
 
+#: Runs its arguments in a terminal of their own.
+TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
 COUNTING = """
 import os, signal
-seen = []
-signal.signal(2, lambda *_: seen.append(2))
-signal.signal(15, lambda *_: seen.append(15))
+both = {signal.SIGINT, signal.SIGTERM}
+signal.pthread_sigmask(signal.SIG_BLOCK, both)
 print("ready", flush=True)
-input()
+seen = [signal.sigwaitinfo(both).si_signo]
 # Whatever the command had to pass on comes before this one: it takes the lowest number first.
-os.kill(os.getppid(), 15)
-while 15 not in seen:
-    signal.sigtimedwait([], 0.1)
+os.kill(os.getppid(), signal.SIGTERM)
+while seen[-1] != signal.SIGTERM:
+    seen.append(signal.sigwaitinfo(both).si_signo)
 print("seen:", seen, flush=True)
 """
 
 
 def test_ctrl_c_of_a_terminal_comes_once() -> None:
     """Ctrl-C reaches the program through the terminal, so the command does not send a second one."""
-    terminal = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
-    with started([sys.executable, "-c", terminal, *RUN, "--no-tree", *python(COUNTING)], stderr=subprocess.DEVNULL) as process:
+    with started([sys.executable, "-c", TERMINAL, *RUN, "--no-tree", *python(COUNTING)], stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         while "ready" not in process.stdout.readline():
             pass
-        output, _ = process.communicate("\x03\n", timeout=60)
+        output, _ = process.communicate("\x03", timeout=60)
         assert "seen: [2, 15]" in output
         assert process.returncode == 0
+
+
+ORIGIN = """
+import os, signal
+from otel_llm_bridge.commands import supervise
+with supervise.Supervisor():
+    print("ready", flush=True)
+    by_terminal = supervise._next_signal()
+    os.kill(os.getpid(), signal.SIGINT)
+    print("signals:", by_terminal, supervise._next_signal(), flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="this system cannot tell where a signal comes from")
+def test_origin_of_a_signal() -> None:
+    """Ctrl-C of a terminal and a signal of a process are told apart; the first is the one that is not passed on."""
+    with started([sys.executable, "-c", TERMINAL, sys.executable, "-c", ORIGIN], stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        while "ready" not in process.stdout.readline():
+            pass
+        output, _ = process.communicate("\x03", timeout=60)
+        assert "signals: (2, True) (2, False)" in re.sub(r"<Signals.SIGINT: 2>", "2", output)
 
 
 def test_bad_commands(tmp_path: Path) -> None:
