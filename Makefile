@@ -1,0 +1,61 @@
+# Everything a newcomer needs: Python >= 3.10, pip and make. `make demo` shows it, `make test` proves it.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?=
+
+.PHONY: help demo test test-fast test-lowest lint types docs wheel bench frameworks clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# One environment for everything. A stamp says what it was made from.
+$(VENV)/.demo: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo ## a dozen real LiteLLM calls against a local fake provider, shown as traces
+	$(BIN)/otel-llm-bridge demo
+
+test: $(VENV)/.dev ## all tests; what needs chromium, Go or Prometheus is skipped with the reason where they are missing
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-fast: $(VENV)/.dev ## the tests without the slow ones
+	$(BIN)/python -m pytest -m "not slow and not stack and not browser and not frameworks" $(PYTEST_ARGS)
+
+test-lowest: ## the spine's tests with the lowest versions of everything that is supported
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/pip install --quiet --disable-pip-version-check -c tests/constraints-lowest.txt -e '.[lowest]'
+	$(VENV)-lowest/bin/python -m pytest tests/spine tests/truth -m "not slow" $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev ## ruff, all rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## mypy, strict
+	$(BIN)/mypy
+
+docs: $(VENV)/.dev ## the manual, warnings are errors
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+wheel: $(VENV)/.dev ## build the wheel, check it, and use it outside the checkout
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(PYTHON) tests/check_wheel.py dist
+
+bench: $(VENV)/.dev ## cost beside a hand-written span and beside the peers
+	$(BIN)/python -m benchmarks
+
+frameworks: $(VENV)/.dev ## real frameworks on top of LiteLLM; sets up an environment of its own
+	$(BIN)/python -m pytest tests/frameworks -m frameworks $(PYTEST_ARGS)
+
+clean: ## take away what was made
+	rm -rf $(VENV) $(VENV)-lowest dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
