@@ -44,6 +44,7 @@ class Series:
         self._is_name = tuple(label.is_name for label in labels)
         self._most = most
         self._known: dict[tuple[str | None, ...], dict[str, str]] = {}
+        self._told = False
         self._lock = threading.Lock()
 
     def attributes(self, values: tuple[str | None, ...]) -> dict[str, str]:
@@ -62,24 +63,25 @@ class Series:
         )
         with self._lock:
             for step, room in steps:
-                known = self._known.get(step)
-                if known is not None:
-                    return known
-                if len(self._known) < room:
-                    return self._add(step)
-        raise AssertionError("the last step has always room")  # pragma: no cover
+                if step not in self._known and len(self._known) < room:
+                    self._known[step] = {
+                        attribute: value
+                        for attribute, value in zip(self._attributes, step, strict=True)
+                        if value is not None
+                    }
+                if step in self._known:
+                    self._tell(values, step)
+                    return self._known[step]
+        raise AssertionError("there is always room for the last step")  # pragma: no cover
 
-    def _add(self, values: tuple[str | None, ...]) -> dict[str, str]:
-        if len(self._known) == self._most - self._most // 4:
+    def _tell(self, values: tuple[str | None, ...], instead: tuple[str | None, ...]) -> None:
+        if instead != values and not self._told:
+            self._told = True
             logger.warning(
                 "metric %s has %d series: from now on new names are counted as %r. "
-                "The setting metrics_series_max holds more.",
+                "The setting metrics_series_max allows more.",
                 self._metric, len(self._known), names.OTHER,
             )  # fmt: skip
-        known = self._known[values] = {
-            attribute: value for attribute, value in zip(self._attributes, values, strict=True) if value is not None
-        }
-        return known
 
 
 # --- what is measured ----------------------------------------------------------------------------------
