@@ -13,6 +13,7 @@ then is counted, with the reason, and said in a log line.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
@@ -158,7 +159,7 @@ def begin(*, is_async: bool, span_context: Any = None) -> Call:
 
 process_end: Final = drains.ProcessEnd(dispatcher)
 _installed = False
-_early = False
+_hooked = False
 
 
 def install(settings: Settings, get_tracer: Callable[[], Tracer] | None = None) -> None:
@@ -167,15 +168,17 @@ def install(settings: Settings, get_tracer: Callable[[], Tracer] | None = None) 
     Args:
         get_tracer: gives the tracer for ``litellm.callback`` spans.
     """
-    global _installed, _early
+    global _installed, _hooked
     _installed = True
     dispatcher.configure(settings, get_tracer)
     loops.install()
     lifetime.at_end(Stage.DRAIN_CALLBACKS, "callbacks", lambda deadline: process_end.late(deadline.remaining()))
     lifetime.after_fork_in_child(dispatcher.after_fork_in_child)
-    if not _early:
-        # There is no way to unregister. Before Python 3.9 and on other interpreters there is no such hook.
-        _early = True
+    if not _hooked:
+        # There is no way to unregister any of these.
+        _hooked = True
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=dispatcher.before_fork, after_in_parent=dispatcher.after_fork_in_parent)
         with contextlib.suppress(AttributeError, RuntimeError):
             threading._register_atexit(lambda: process_end.early() if _installed else None)  # type: ignore[attr-defined]
 

@@ -26,6 +26,9 @@ from .workers import BackgroundLoop, Workers
 #: So many failures in a row, and a callback is called no more.
 UNPLUG_AFTER: Final = 100
 
+#: What a fork may wait for our loop to pause, in seconds.
+_FORK_PAUSE: Final = 2.0
+
 _HOST: Final = "_otel_llm_bridge_host"
 _NOTHING: Final = Binding(lambda _event: None, is_async=False)
 
@@ -239,6 +242,14 @@ class Dispatcher:
                 "callbacks": {name: counts.as_dict() for name, counts in by_name.items()},
                 "unplugged": dict(self._unplugged),
             }
+
+    def before_fork(self) -> None:
+        """Have our loop wait while the process forks."""
+        self._background.pause(_FORK_PAUSE)
+
+    def after_fork_in_parent(self) -> None:
+        """Let it go on."""
+        self._background.resume()
 
     def after_fork_in_child(self) -> None:
         """The parent runs what was pending; the child begins with nothing, and with its own threads."""

@@ -197,7 +197,8 @@ class Registry:
             if not points:
                 raise UnknownPoint(f"{name_of(callback)} has none of LiteLLM's hook methods")
         else:
-            points = expand("both" if on is None and isinstance(callback, str) else on or "success")
+            default = "both" if isinstance(callback, str) else "success"
+            points = expand(default if on is None else on)
         return Registration(self, callback, points, mode, _key_of(callback) if key is None else ("key", key), owner, timeout, on_error)
 
     def _merge(self, known: Registration, made: Registration, callback: Any) -> None:

@@ -89,6 +89,7 @@ class BackgroundLoop:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._resumed = threading.Event()
 
     def get(self) -> asyncio.AbstractEventLoop:
         """The loop, running; started by the first call.
@@ -101,6 +102,29 @@ class BackgroundLoop:
                 if self._loop is None:
                     self._loop = self._start()
         return self._loop
+
+    def pause(self, timeout: float) -> None:
+        """Have the loop wait between two callbacks, until `resume`; at most ``timeout`` seconds to get there.
+
+        For a fork: a lock that the loop's thread holds in that moment (of pydantic, of a logger) would stay locked
+        in the child for ever.
+        """
+        loop = self._loop
+        if loop is None or loop is asyncio._get_running_loop():
+            return
+        reached = threading.Event()
+        self._resumed.clear()
+
+        def wait() -> None:
+            reached.set()
+            self._resumed.wait(timeout)
+
+        loop.call_soon_threadsafe(wait)
+        reached.wait(timeout)
+
+    def resume(self) -> None:
+        """Let the loop go on."""
+        self._resumed.set()
 
     @staticmethod
     def _start() -> asyncio.AbstractEventLoop:

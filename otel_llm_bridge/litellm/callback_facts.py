@@ -24,6 +24,9 @@ Load = Callable[[], Mapping[str, Any]]
 #: Marks of handlers that have run already: a twin's have not.
 _DONE_MARKS: Final = ("complete_streaming_response", "async_complete_streaming_response", "has_dispatched_final_stream_success")
 
+#: A twin says so: what it does is no event of the call.
+IS_TWIN: Final = "_otel_llm_bridge_twin"
+
 #: Under this name the record says how a stream ended that was not read to its end.
 STREAM_OUTCOME: Final = "litellm_bridge_stream_outcome"
 
@@ -37,6 +40,7 @@ def twin_of(logging: Any) -> Any:
         if not name.startswith("has_logged_") and name not in _DONE_MARKS
     }
     twin.get_combined_callback_list = lambda *_args, **_kwargs: []
+    setattr(twin, IS_TWIN, True)
     return twin
 
 

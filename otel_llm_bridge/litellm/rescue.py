@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import os
+import threading
 import time
 import weakref
 from collections.abc import Callable, Coroutine
@@ -37,6 +39,8 @@ _WORKER: Final = Target("litellm.litellm_core_utils.logging_worker", "GLOBAL_LOG
 _EXECUTOR: Final = Target("litellm.litellm_core_utils.thread_pool_executor", "executor")
 
 _POLL: Final = 0.01
+#: What a fork may wait for, in seconds.
+_REST: Final = 2.0
 
 
 class Own:
@@ -129,6 +133,12 @@ class Own:
             return bool(slots._value < most)
         return queue is not None and queue.qsize() > 0
 
+    def before_fork(self) -> None:
+        """Let LiteLLM's threads come to rest: a lock that one of them holds would stay locked in the child."""
+        end = time.monotonic() + _REST
+        while NAME in process_end.feeders and self._busy_threads() and time.monotonic() < end:
+            time.sleep(_POLL)
+
     def after_fork_in_child(self) -> None:
         """What waits was inherited: the parent runs it."""
         worker = self._worker
@@ -147,6 +157,14 @@ class Own:
             worker._queue = worker._sem = worker._worker_task = worker._bound_loop = None
             worker._running_tasks.clear()
             getattr(worker, "_dequeued_tasks", {}).clear()
+        if hasattr(self._executor, "_idle_semaphore"):
+            # Its threads are the parent's. A pool that believes in an idle thread never starts one.
+            executor = self._executor
+            executor._threads.clear()
+            executor._idle_semaphore = threading.Semaphore(0)
+            executor._work_queue = type(executor._work_queue)()
+            if hasattr(executor, "_pending_slots"):
+                executor._pending_slots = threading.Semaphore(executor._max_pending_tasks)
 
 
 async def _finish(event: Any) -> None:
@@ -183,7 +201,10 @@ def wrap_attribute(target: Target, wrapper: Callable[..., Any]) -> Patch | None:
 @functools.cache
 def own() -> Own:
     """The one of this process. LiteLLM is loaded."""
-    return Own(dispatcher)
+    one = Own(dispatcher)
+    if hasattr(os, "register_at_fork"):  # for good: there is no way to unregister
+        os.register_at_fork(before=one.before_fork)
+    return one
 
 
 def install() -> list[Patch]:

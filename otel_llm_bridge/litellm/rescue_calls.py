@@ -49,8 +49,9 @@ def install() -> list[Patch]:
 def _after(name: str) -> Callable[..., Any]:
     def after(wrapped: Any, logging: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = wrapped(*args, **kwargs)
-        with guarded("rescue of a sync call"):
-            _run_async_only(name, logging, args, kwargs)
+        if not hasattr(logging, callback_facts.IS_TWIN):
+            with guarded("rescue of a sync call"):
+                _run_async_only(name, logging, args, kwargs)
         return result
 
     return after
