@@ -54,7 +54,7 @@ if kind == "sdk":
     flush = lambda: processor.force_flush(60_000)
 else:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from otel_llm_bridge.export.pipeline import span_processor
+    from otel_llm_bridge.export.providers import span_processor
     from otel_llm_bridge.settings import Settings
     processor = span_processor(Settings.resolve(queue_size=count + 1))
     flush = lambda: processor.delivery.flush(60)

@@ -13,6 +13,7 @@ COMMANDS: Final = {
     "run": ("run", "Run a program with LiteLLM instrumented and print its traces."),
     "demo": ("demo", "About a dozen LiteLLM calls against a fake provider, and their traces."),
     "view": ("view", "Receive OTLP on loopback and show it live in the browser."),
+    "spool": ("spool", "Look at the durable spool, deliver what it holds, or delete it."),
 }
 #: Exit code for a wrong command line, as argparse and the shells have it.
 USAGE: Final = 2

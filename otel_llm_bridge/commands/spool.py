@@ -5,33 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from typing import Final
 
 from ..export import spool_admin
 from ..settings import Settings
 
-SUMMARY: Final = "look at the durable spool, deliver what it holds, or delete it"
 
-
-def parser() -> argparse.ArgumentParser:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
-    parser = argparse.ArgumentParser(prog="otel-llm-bridge spool", description=SUMMARY)
     parser.add_argument("action", choices=("status", "replay", "clear"))
     parser.add_argument("--dir", help="folder of the spool; OTEL_LLM_BRIDGE_SPOOL_DIR unless given")
     parser.add_argument("--json", action="store_true", help="status as JSON")
     parser.add_argument("--timeout", type=float, default=30.0, help="what a replay may take, in seconds")
     parser.add_argument("--yes", action="store_true", help="clear without this, and nothing is deleted")
-    return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(arguments: argparse.Namespace) -> int:
     """Run the command.
 
     Returns:
         0 when it did what was asked; 1 when spans are left after a replay; 2 for a mistake in the call.
     """
-    arguments = parser().parse_args(argv)
     settings = Settings.resolve()
     folder = arguments.dir or settings.spool_dir
     if not folder:

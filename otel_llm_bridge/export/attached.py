@@ -10,7 +10,9 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from ..guard import guarded, logger
 from . import lifetime
+from .delivery import Delivery
 from .ledger import FlushReport, Ledger, Reason, State
+from .processors import DeliverySpanProcessor
 
 
 class Attached:
@@ -22,9 +24,14 @@ class Attached:
 
     def __init__(self, provider: Any) -> None:
         self.provider = provider
+        self._exporter: _Observed | None = None
+        self._delivery = _ours(provider)
+        if self._delivery is not None:
+            # The user has put our own processor there: its figures are the truth.
+            self.ledger = self._delivery.ledger
+            return
         self.ledger = Ledger()
         lifetime.after_fork_in_child(self.ledger.reset)
-        self._exporter: _Observed | None = None
         add = getattr(provider, "add_span_processor", None)
         if add is not None:
             with guarded("attach"):
@@ -33,12 +40,14 @@ class Attached:
 
     def look(self) -> None:
         """Find the exporter; the user may add one after us."""
-        if self._exporter is None:
+        if self._exporter is None and self._delivery is None:
             with guarded("attach"):
                 self._exporter = _observe(self.provider, self.ledger)
 
-    def flush(self, timeout: float) -> FlushReport:
+    def flush(self, timeout: float, final: bool = False) -> FlushReport:
         """The provider's own ``force_flush``, in a helper thread and for at most ``timeout`` seconds."""
+        if self._delivery is not None:
+            return self._delivery.flush(timeout, final)
         started = time.monotonic()
         self.look()
         force_flush = getattr(self.provider, "force_flush", None)
@@ -47,11 +56,6 @@ class Attached:
             # What ended, is not on its way and never reached the exporter was thrown away on the way there.
             self.ledger.move(State.PENDING, State.DROPPED, self.ledger.count(State.PENDING), Reason.USER_PIPELINE)
         return self.ledger.report(time.monotonic() - started)
-
-
-def attach(provider: Any) -> Attached:
-    """Watch ``provider``; one without SDK methods is left alone and counts nothing."""
-    return Attached(provider)
 
 
 def _force(force_flush: Any, timeout: float) -> None:
@@ -105,9 +109,21 @@ class _Observed(SpanExporter):
         return getattr(self._exporter, name)
 
 
+def _processors(provider: Any) -> Any:
+    return getattr(getattr(provider, "_active_span_processor", None), "_span_processors", ())
+
+
+def _ours(provider: Any) -> Delivery | None:
+    """The delivery behind a processor of ours that the user has added."""
+    for processor in _processors(provider):
+        if isinstance(processor, DeliverySpanProcessor):
+            return processor.delivery
+    return None
+
+
 def _observe(provider: Any, ledger: Ledger) -> _Observed | None:
     """Put an observer in front of the first exporter of the SDK's own processors."""
-    for processor in getattr(getattr(provider, "_active_span_processor", None), "_span_processors", ()):
+    for processor in _processors(provider):
         inner = getattr(processor, "_batch_processor", None)
         holder, name = (inner, "_exporter") if inner is not None else (processor, "span_exporter")
         exporter = getattr(holder, name, None)

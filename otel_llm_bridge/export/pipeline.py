@@ -2,46 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import inspect
 import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import (
-    BatchSpanProcessor,
-    ConsoleSpanExporter,
-    SimpleSpanProcessor,
-    SpanExporter,
-)
 
 from ..guard import guarded, logger
 from ..settings import Settings
-from . import lifetime, otlp_env
-from .attached import Attached, attach
+from . import lifetime, otlp_env, providers
+from .attached import Attached
 from .delivery import Delivery
-from .encoding import Encoder
-from .journal import Journal
 from .ledger import FlushReport, total
 from .lifetime import Deadline, Stage
-from .processors import (
-    DeliveryLogProcessor,
-    DeliveryMetricReader,
-    DeliverySpanProcessor,
-    encode_log,
-)
+from .processors import DeliveryMetricReader
 from .selfmetrics import observe
-from .spool import Spool
-from .transport import connect
-
-__all__ = ["Attached", "Pipeline", "attach", "build", "span_processor"]
 
 #: Set by ``otel-llm-bridge run`` for the program that it starts; not an option.
 REPORT_URL: Final = "OTEL_LLM_BRIDGE_REPORT_URL"
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class Pipeline:
@@ -67,16 +55,23 @@ class Pipeline:
         self._spans, self._logs, self._metrics = spans, logs, metrics
         self._attached: list[Attached] = []
         self._over = False
-        lifetime.at_end(Stage.FLUSH, "pipeline.flush", self._last_flush)
-        lifetime.at_end(Stage.SHUTDOWN, "pipeline.shutdown", self._close)
-        lifetime.at_end(Stage.REPORT, "pipeline.report", self._tell)
+        self._hooks = f"pipeline {id(self):x}"
+        lifetime.at_end(Stage.FLUSH, f"{self._hooks}: flush", self._last_flush)
+        lifetime.at_end(Stage.SHUTDOWN, f"{self._hooks}: shutdown", self._close)
+        lifetime.at_end(Stage.REPORT, f"{self._hooks}: report", self._tell)
 
-    def attach(self, provider: Any) -> Attached:
-        """Watch a TracerProvider of the user's own: count, flush at the end, never replace or shut down."""
+    def attach(self, provider: Any) -> Attached | None:
+        """Watch a TracerProvider of the user's own: count, flush at the end, never replace or shut down.
+
+        Returns:
+            Its figures; ``None`` for our own provider, which is counted anyway.
+        """
+        if provider is self.tracer_provider:
+            return None
         for known in self._attached:
             if known.provider is provider:
                 return known
-        attached = attach(provider)
+        attached = Attached(provider)
         self._attached.append(attached)
         return attached
 
@@ -121,7 +116,7 @@ class Pipeline:
         self._last_flush(deadline)
         self._close(deadline)
         for name in ("flush", "shutdown", "report"):
-            lifetime.remove(f"pipeline.{name}")
+            lifetime.remove(f"{self._hooks}: {name}")
         return self.report(time.monotonic() - started)
 
     def _last_flush(self, deadline: Deadline) -> None:
@@ -132,7 +127,7 @@ class Pipeline:
         if self._spans is not None:
             self._spans.flush(deadline.remaining() * 0.9, final=True)
         for attached in self._attached:
-            attached.flush(deadline.remaining())
+            attached.flush(deadline.remaining(), final=True)
         if self._logs is not None:
             self._logs.flush(deadline.remaining(), final=True)
 
@@ -164,144 +159,82 @@ def _say(line: str) -> None:
         pass
 
 
+#: The pipeline of this process: the one that was built last, or one that only watches.
+_current: Pipeline | None = None
+
+
+def current() -> Pipeline:
+    """The pipeline of this process; one that only watches the user's providers when none was built."""
+    global _current
+    if _current is None:
+        _current = Pipeline()
+    return _current
+
+
+def attach(provider: Any) -> Attached | None:
+    """Watch a TracerProvider of the user's own; see `Pipeline.attach`."""
+    return current().attach(provider)
+
+
+def flush(timeout: float = 30.0) -> FlushReport:
+    """Deliver what ended so far, in at most ``timeout`` seconds; see `Pipeline.flush`."""
+    return current().flush(timeout)
+
+
+def stats() -> dict[str, Any]:
+    """The figures of this process; see `Pipeline.stats`."""
+    return current().stats()
+
+
+def flush_after(timeout: float = 2.0) -> Callable[[_F], _F]:
+    """Decorate a handler, plain or async, so that its telemetry has left before the platform freezes it.
+
+    Args:
+        timeout: what the flush may take, in seconds; an async handler's loop is not blocked meanwhile.
+    """
+
+    def decorate(handler: _F) -> _F:
+        if inspect.iscoroutinefunction(handler):
+
+            @functools.wraps(handler)
+            async def awaited(*args: Any, **kwargs: Any) -> Any:
+                try:
+                    return await handler(*args, **kwargs)
+                finally:
+                    await asyncio.get_running_loop().run_in_executor(None, flush, timeout)
+
+            return awaited  # type: ignore[return-value]
+
+        @functools.wraps(handler)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return handler(*args, **kwargs)
+            finally:
+                flush(timeout)
+
+        return called  # type: ignore[return-value]
+
+    return decorate
+
+
 def build(settings: Settings) -> Pipeline:
     """Providers as the ``OTEL_*`` variables and ``settings`` say; nothing is made global.
 
     ``OTEL_SDK_DISABLED=true`` gives a pipeline without providers.
     """
+    global _current
+    _current = _build(settings)
+    return _current
+
+
+def _build(settings: Settings) -> Pipeline:
     if otlp_env.sdk_disabled():
         logger.info("OTEL_SDK_DISABLED: nothing is exported")
         return Pipeline()
     resource = Resource.create()
-    tracer_provider, spans = _tracer_provider(settings, resource)
-    meter_provider, metrics = _meter_provider(settings, resource)
+    tracer_provider, spans = providers.traces(settings, resource)
+    meter_provider, metrics = providers.metrics(settings, resource)
     if spans is not None and meter_provider is not None:
         observe(spans, meter_provider)
-    logger_provider, logs = _logger_provider(settings, resource)
+    logger_provider, logs = providers.logs(settings, resource)
     return Pipeline(tracer_provider, meter_provider, logger_provider, spans, logs, metrics)
-
-
-def span_processor(settings: Settings) -> DeliverySpanProcessor:
-    """Our delivery as a standard span processor, for a TracerProvider of the user's own."""
-    endpoint = otlp_env.endpoint("traces")
-    delay, size = otlp_env.batch("OTEL_BSP")
-    # The cap of one span leaves room for its resource, which is not ours to shorten.
-    encoder = Encoder(settings.max_attribute_bytes, span_bytes=int(settings.max_request_bytes * 0.9))
-    spool = journal = None
-    if settings.spool_dir:
-        spool = Spool(
-            os.path.join(settings.spool_dir, "traces"), settings.spool_max_bytes, settings.spool_max_age, settings.spool_fsync
-        )
-        journal = Journal(spool, encoder, _is_ours)
-    elif settings.queue_policy == "spool":
-        logger.warning("queue_policy=spool needs spool_dir; until then a full queue drops and counts")
-    delivery = Delivery(
-        encoder.encode,
-        connect(endpoint, "traces"),
-        name="spans",
-        queue_size=settings.queue_size,
-        policy=settings.queue_policy,
-        block_timeout=settings.queue_block_timeout,
-        batch_size=size,
-        batch_bytes=settings.max_request_bytes,
-        schedule_delay=delay,
-        request_timeout=endpoint.timeout,
-        store=spool,
-    )
-    return DeliverySpanProcessor(delivery, settings.exit_timeout, journal)
-
-
-def _is_ours(scope: str) -> bool:
-    """Calls are noted when they start; other spans of the provider only when they end."""
-    return scope.startswith("otel_llm_bridge")
-
-
-def _tracer_provider(settings: Settings, resource: Resource) -> tuple[TracerProvider | None, Delivery | None]:
-    names = otlp_env.exporters("traces")
-    if not names:
-        return None, None
-    # No exit hook of its own: the provider's end is a stage of ours.
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-    delivery = None
-    for name in names:
-        if name == "otlp":
-            processor = span_processor(settings)
-            delivery = processor.delivery
-            provider.add_span_processor(processor)
-        elif name == "console":
-            provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))
-        elif (exporter := _from_entry_point("opentelemetry_traces_exporter", name)) is not None:
-            provider.add_span_processor(BatchSpanProcessor(exporter))
-    return provider, delivery
-
-
-def _meter_provider(settings: Settings, resource: Resource) -> tuple[MeterProvider | None, DeliveryMetricReader | None]:
-    names = otlp_env.exporters("metrics")
-    if settings.metrics == "none" or not names:
-        return None, None
-    readers: list[Any] = []
-    ours = None
-    for name in names:
-        if name == "otlp":
-            endpoint = otlp_env.endpoint("metrics")
-            ours = DeliveryMetricReader(connect(endpoint, "metrics"), endpoint.timeout)
-            readers.append(ours)
-        elif name == "console":
-            from opentelemetry.sdk.metrics.export import (
-                ConsoleMetricExporter,
-                PeriodicExportingMetricReader,
-            )
-
-            readers.append(PeriodicExportingMetricReader(ConsoleMetricExporter()))
-        else:
-            _unknown("OTEL_METRICS_EXPORTER", name)
-    return MeterProvider(readers, resource=resource, shutdown_on_exit=False), ours
-
-
-def _logger_provider(settings: Settings, resource: Resource) -> tuple[LoggerProvider | None, Delivery | None]:
-    names = otlp_env.exporters("logs")
-    if not names:
-        return None, None
-    provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
-    delivery = None
-    for name in names:
-        if name == "otlp":
-            endpoint = otlp_env.endpoint("logs")
-            delay, size = otlp_env.batch("OTEL_BLRP")
-            delivery = Delivery(
-                encode_log,
-                connect(endpoint, "logs"),
-                name="log records",
-                queue_size=settings.queue_size,
-                policy="drop",
-                batch_size=size,
-                batch_bytes=settings.max_request_bytes,
-                schedule_delay=delay,
-                request_timeout=endpoint.timeout,
-            )
-            provider.add_log_record_processor(DeliveryLogProcessor(delivery, settings.exit_timeout))
-        elif name == "console":
-            from opentelemetry.sdk._logs import export
-
-            # Renamed in 1.39; both names are tried.
-            exporter: Any = getattr(export, "ConsoleLogRecordExporter", None) or export.ConsoleLogExporter
-            provider.add_log_record_processor(export.SimpleLogRecordProcessor(exporter()))
-        else:
-            _unknown("OTEL_LOGS_EXPORTER", name)
-    return provider, delivery
-
-
-def _unknown(variable: str, name: str) -> None:
-    logger.warning("%s: %r is ignored; accepted: otlp, console, none", variable, name)
-
-
-def _from_entry_point(group: str, name: str) -> SpanExporter | None:
-    """An exporter that another package registered, as the SDK's own configurator finds it."""
-    from importlib.metadata import entry_points
-
-    for entry in entry_points(group=group, name=name):
-        with guarded(f"exporter {name}"):
-            factory: Callable[[], SpanExporter] = entry.load()
-            return factory()
-    _unknown("OTEL_TRACES_EXPORTER", name)
-    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from otel_llm_bridge.export.pipeline import Pipeline
 from otel_llm_bridge.viewer.faults import Fault
 from otel_llm_bridge.viewer.receiver import Receiver
 
-from .support import received
+from .support import PREAMBLE, missing, received, run
 
 
 @pytest.fixture
@@ -132,3 +133,73 @@ def test_attaching_twice_counts_once_and_nothing_is_shut_down(theirs: TracerProv
     assert pipeline.shutdown(2).exported == 2
     _spans(theirs, 1)
     assert len(exporter.get_finished_spans()) == 3
+
+
+def test_our_processor_in_their_provider_is_the_truth(theirs: TracerProvider, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user may put our delivery into a provider of their own: its figures are taken as they are."""
+    from otel_llm_bridge.export.providers import span_processor
+    from otel_llm_bridge.settings import Settings
+
+    from .support import endpoint_of
+
+    for name, value in endpoint_of(receiver, "http/protobuf").items():
+        monkeypatch.setenv(name, value)
+    theirs.add_span_processor(span_processor(Settings.resolve(environ={})))
+    pipeline = Pipeline()
+    pipeline.attach(theirs)
+    _spans(theirs, 4)
+    assert pipeline.flush(10).exported == len(received(receiver)) == 4
+    theirs.shutdown()
+
+
+_HANDLER = """
+import asyncio
+from otel_llm_bridge.export.pipeline import flush_after
+@flush_after(5.0)
+def plain(event):
+    span(1)
+    return event
+@flush_after(timeout=5.0)
+async def awaited(event):
+    span(2)
+    return event
+@flush_after(5.0)
+def failing(event):
+    span(3)
+    raise KeyError(event)
+assert plain("a") == "a" and asyncio.run(awaited("b")) == "b"
+try:
+    failing("c")
+except KeyError:
+    figures()
+os._exit(0)
+"""
+
+
+def test_a_handler_has_delivered_before_it_returns(tmp_path: Path, receiver: Receiver) -> None:
+    """The decorator flushes after plain, async and failing handlers: a frozen process has nothing left to lose."""
+    ended = run(_HANDLER, tmp_path, receiver)
+    assert (ended.figures["exported"], len(received(receiver))) == (3, 3), ended.errors
+
+
+@pytest.mark.parametrize("how", ["sys.exit(0)", "os.kill(os.getpid(), signal.SIGTERM)\nthreading.Event().wait(10)"], ids=["exit", "SIGTERM"])
+def test_the_users_pipeline_is_flushed_at_the_end(how: str, tmp_path: Path, receiver: Receiver) -> None:
+    """With a provider of the user's own, SIGTERM loses nothing either."""
+    body = f"""
+import threading
+pipeline.attach(provider)
+provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=60_000))
+[span(i) for i in range(20)]
+{how}
+"""
+    preamble = PREAMBLE.replace("line = pipeline.build(settings)\n    provider = line.tracer_provider", _THEIR_PROVIDER)
+    ended = run(body, tmp_path, receiver, preamble=preamble)
+    assert len(ended.ended) == 20 and missing(ended.ended, receiver) == set(), ended.errors
+
+
+_THEIR_PROVIDER = """
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    provider = TracerProvider()
+"""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from otel_llm_bridge.commands import spool as command
+from otel_llm_bridge import cli
 from otel_llm_bridge.export import spool_admin
 from otel_llm_bridge.export.batch import Batch
 from otel_llm_bridge.export.encoding import Context, Item
@@ -337,29 +337,29 @@ def left_behind(tmp_path: Path, receiver: Receiver, spooled: dict[str, str], mon
 
 def test_the_command_shows_replays_and_is_empty_afterwards(left_behind: str, receiver: Receiver, capsys: pytest.CaptureFixture[str]) -> None:
     """``status`` names what waits, ``replay`` delivers it, ``status`` then shows nothing."""
-    assert command.main(["status"]) == 0
+    assert cli.main(["spool", "status"]) == 0
     shown = capsys.readouterr().out
     assert "20 spans in 1 segments" in shown and "interrupted  1 calls" in shown
-    assert command.main(["replay", "--timeout", "10"]) == 0
+    assert cli.main(["spool", "replay", "--timeout", "10"]) == 0
     assert "replayed 21 spans, 0 are left" in capsys.readouterr().out
     assert len(received(receiver)) == 21
-    assert command.main(["status", "--json"]) == 0
+    assert cli.main(["spool", "status", "--json"]) == 0
     assert '"waiting": 0' in capsys.readouterr().out
 
 
 def test_a_replay_that_fails_says_why(left_behind: str, receiver: Receiver, capsys: pytest.CaptureFixture[str]) -> None:
     """With a receiver that refuses, the exit code is 1, the reason is named, and the spans stay."""
     receiver.fault = Fault.refuse(503)
-    assert command.main(["replay", "--timeout", "2"]) == 1
+    assert cli.main(["spool", "replay", "--timeout", "2"]) == 1
     assert "503" in capsys.readouterr().out
     assert spool_admin.status(left_behind).waiting == 20
 
 
 def test_clear_deletes_only_when_it_is_sure(left_behind: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Without --yes it says what would be lost; with it, the orphans are gone."""
-    assert command.main(["clear"]) == 2
+    assert cli.main(["spool", "clear"]) == 2
     assert "20 spans and 1 interrupted" in capsys.readouterr().out
-    assert command.main(["clear", "--yes"]) == 0
+    assert cli.main(["spool", "clear", "--yes"]) == 0
     assert spool_admin.status(left_behind).orphans == 0
 
 
@@ -367,7 +367,7 @@ def test_clear_deletes_only_when_it_is_sure(left_behind: str, capsys: pytest.Cap
 def test_a_mistake_in_the_call_is_said_plainly(arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """No folder, or one that is not there: one line on stderr and exit code 2."""
     monkeypatch.delenv("OTEL_LLM_BRIDGE_SPOOL_DIR", raising=False)
-    assert command.main(arguments) == 2
+    assert cli.main(["spool", *arguments]) == 2
     assert capsys.readouterr().err.startswith("otel-llm-bridge spool: ")
 
 

@@ -1,0 +1,152 @@
+"""Providers of the SDK with our delivery behind them, one function a signal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor, SpanExporter
+
+from ..guard import guarded, logger
+from ..settings import Settings
+from . import otlp_env
+from .delivery import Delivery
+from .encoding import Encoder
+from .journal import Journal
+from .processors import DeliveryLogProcessor, DeliveryMetricReader, DeliverySpanProcessor, encode_log
+from .spool import Spool
+from .transport import connect
+
+
+def span_processor(settings: Settings) -> DeliverySpanProcessor:
+    """Our delivery as a standard span processor, for a TracerProvider of the user's own."""
+    endpoint = otlp_env.endpoint("traces")
+    delay, size = otlp_env.batch("OTEL_BSP")
+    # The cap of one span leaves room for its resource, which is not ours to shorten.
+    encoder = Encoder(settings.max_attribute_bytes, span_bytes=int(settings.max_request_bytes * 0.9))
+    spool = journal = None
+    if settings.spool_dir:
+        spool = Spool(
+            os.path.join(settings.spool_dir, "traces"), settings.spool_max_bytes, settings.spool_max_age, settings.spool_fsync
+        )
+        journal = Journal(spool, encoder, _is_ours)
+    elif settings.queue_policy == "spool":
+        logger.warning("queue_policy=spool needs spool_dir; until then a full queue drops and counts")
+    delivery = Delivery(
+        encoder.encode,
+        connect(endpoint, "traces"),
+        name="spans",
+        queue_size=settings.queue_size,
+        policy=settings.queue_policy,
+        block_timeout=settings.queue_block_timeout,
+        batch_size=size,
+        batch_bytes=settings.max_request_bytes,
+        schedule_delay=delay,
+        request_timeout=endpoint.timeout,
+        store=spool,
+    )
+    return DeliverySpanProcessor(delivery, settings.exit_timeout, journal)
+
+
+def _is_ours(scope: str) -> bool:
+    """Calls are noted when they start; other spans of the provider only when they end."""
+    return scope.startswith("otel_llm_bridge")
+
+
+def traces(settings: Settings, resource: Resource) -> tuple[TracerProvider | None, Delivery | None]:
+    """A TracerProvider with the exporters of ``OTEL_TRACES_EXPORTER``, and our delivery if it is one of them."""
+    names = otlp_env.exporters("traces")
+    if not names:
+        return None, None
+    # No exit hook of its own: the provider's end is a stage of ours.
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    delivery = None
+    for name in names:
+        if name == "otlp":
+            processor = span_processor(settings)
+            delivery = processor.delivery
+            provider.add_span_processor(processor)
+        elif name == "console":
+            provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))
+        elif (exporter := _from_entry_point("opentelemetry_traces_exporter", name)) is not None:
+            provider.add_span_processor(BatchSpanProcessor(exporter))
+    return provider, delivery
+
+
+def metrics(settings: Settings, resource: Resource) -> tuple[MeterProvider | None, DeliveryMetricReader | None]:
+    """A MeterProvider with the exporters of ``OTEL_METRICS_EXPORTER``, and our reader if it is one of them."""
+    names = otlp_env.exporters("metrics")
+    if settings.metrics == "none" or not names:
+        return None, None
+    readers: list[Any] = []
+    ours = None
+    for name in names:
+        if name == "otlp":
+            endpoint = otlp_env.endpoint("metrics")
+            ours = DeliveryMetricReader(connect(endpoint, "metrics"), endpoint.timeout)
+            readers.append(ours)
+        elif name == "console":
+            from opentelemetry.sdk.metrics.export import (
+                ConsoleMetricExporter,
+                PeriodicExportingMetricReader,
+            )
+
+            readers.append(PeriodicExportingMetricReader(ConsoleMetricExporter()))
+        else:
+            _unknown("OTEL_METRICS_EXPORTER", name)
+    return MeterProvider(readers, resource=resource, shutdown_on_exit=False), ours
+
+
+def logs(settings: Settings, resource: Resource) -> tuple[LoggerProvider | None, Delivery | None]:
+    """A LoggerProvider with the exporters of ``OTEL_LOGS_EXPORTER``, and our delivery if it is one of them."""
+    names = otlp_env.exporters("logs")
+    if not names:
+        return None, None
+    provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
+    delivery = None
+    for name in names:
+        if name == "otlp":
+            endpoint = otlp_env.endpoint("logs")
+            delay, size = otlp_env.batch("OTEL_BLRP")
+            delivery = Delivery(
+                encode_log,
+                connect(endpoint, "logs"),
+                name="log records",
+                queue_size=settings.queue_size,
+                policy="drop",
+                batch_size=size,
+                batch_bytes=settings.max_request_bytes,
+                schedule_delay=delay,
+                request_timeout=endpoint.timeout,
+            )
+            provider.add_log_record_processor(DeliveryLogProcessor(delivery, settings.exit_timeout))
+        elif name == "console":
+            from opentelemetry.sdk._logs import export
+
+            # Renamed in 1.39; both names are tried.
+            exporter: Any = getattr(export, "ConsoleLogRecordExporter", None) or export.ConsoleLogExporter
+            provider.add_log_record_processor(export.SimpleLogRecordProcessor(exporter()))
+        else:
+            _unknown("OTEL_LOGS_EXPORTER", name)
+    return provider, delivery
+
+
+def _unknown(variable: str, name: str) -> None:
+    logger.warning("%s: %r is ignored; accepted: otlp, console, none", variable, name)
+
+
+def _from_entry_point(group: str, name: str) -> SpanExporter | None:
+    """An exporter that another package registered, as the SDK's own configurator finds it."""
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group=group, name=name):
+        with guarded(f"exporter {name}"):
+            factory: Callable[[], SpanExporter] = entry.load()
+            return factory()
+    _unknown("OTEL_TRACES_EXPORTER", name)
+    return None
