@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from .. import request
 from ..guard import guarded
 from ..invocation import Invocation, current
 from ..patching import Target
@@ -103,12 +104,14 @@ class HookPoint(NamedTuple):
     Attributes:
         event: the event's name, or ``None`` where only the record learns something.
         after: it is seen after the call, with its ``result`` among the arguments.
+        request: where no call is running yet, or none any longer, the Proxy's request sees it.
     """
 
     target: Target
     event: str | None
     see: See | Callable[[Invocation, dict[str, Any]], None]
     after: bool = False
+    request: bool = False
 
 
 _OPENAI: Final = "openai._base_client"
@@ -136,6 +139,7 @@ POINTS: Final = (
         ),
         names.EVENT_GUARDRAIL,
         _guardrail,
+        request=True,
     ),
 )
 

@@ -6,6 +6,7 @@ Installed when `litellm.proxy.proxy_server` has been imported; imports none of i
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -80,8 +81,9 @@ class _Server:
             if not _is_llm_route(scope["path"]):
                 return None  # health checks, metrics, the admin's pages
             facts = reading.clean(_read_scope(scope))
-            outermost = not trace.get_current_span().get_span_context().is_valid
-            if not outermost:
+            outer = trace.get_current_span()
+            if outer.get_span_context().is_valid:
+                _mask_query(outer, scope)
                 return Request(self._layers[False], facts)
             parent = _context_of(scope)
             token = context_api.attach(parent)
@@ -104,6 +106,23 @@ def _context_of(scope: Mapping[str, Any]) -> Context:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         headers[key] = f"{headers[key]},{text}" if key in headers else text
     return propagate.extract(headers)
+
+
+#: Parameters of a query in which clients send the Proxy their key, as those of Google's API do.
+_KEY_IN_QUERY: Final = re.compile(r"((?:^|[?&])(?:key|api[-_]?key|(?:access_)?token)=)[^&#]*", re.IGNORECASE)
+
+
+def _mask_query(span: Any, scope: Mapping[str, Any]) -> None:
+    """Take the client's key out of the span of the web framework's instrumentation.
+
+    The only thing that is ever written on a span of somebody else: those instrumentations record the
+    query, and do not know that the Proxy takes a key in it.
+    """
+    if _KEY_IN_QUERY.search(scope.get("query_string", b"").decode("latin-1")):
+        recorded = getattr(span, "attributes", None) or {}
+        for name in http.QUERY_ATTRIBUTES:
+            if isinstance(recorded.get(name), str):
+                span.set_attribute(name, _KEY_IN_QUERY.sub(r"\1REDACTED", recorded[name]))
 
 
 def _read_scope(scope: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,3 +19,6 @@ METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATC
 OTHER_METHOD: Final = "_OTHER"
 #: What stands for such a method in a span's name.
 OTHER_METHOD_IN_NAME: Final = "HTTP"
+
+#: Where instrumentations of web frameworks write a query down; the last two are names of the older conventions.
+QUERY_ATTRIBUTES: Final = ("url.query", "url.full", "http.target", "http.url")
