@@ -152,6 +152,8 @@ def wrapper_for(point: HookPoint, function: Callable[..., Any]) -> Wrapper:
     def see(args: tuple[Any, ...], kwargs: dict[str, Any], **more: Any) -> None:
         with guarded(where):
             invocation = current()
+            if invocation is None and point.request:
+                invocation = request.current()
             if invocation is None:
                 return
             told = {**dict(zip(parameters, args, strict=False)), **kwargs, **more}
