@@ -6,6 +6,7 @@ an exemplar leads to the span).
 
 from __future__ import annotations
 
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -258,8 +259,11 @@ def _observer(row: Instrument, most: int) -> Callable[[CallbackOptions], Iterabl
     facts = tuple(label.fact for label in row.labels)
 
     def observe(_options: CallbackOptions) -> Iterable[Observation]:
-        from . import callbacks
-
+        # Not imported here: this also runs while the process ends, and importing then changes its exit status
+        # (Python forgets that it is being ended by Ctrl-C when code is compiled).
+        callbacks = sys.modules.get(f"{__package__}.callbacks")
+        if callbacks is None:
+            return []
         sums: dict[int, tuple[dict[str, str], int]] = {}
         with guarded("callback metrics"):
             for callback, stats in callbacks.stats()["callbacks"].items():
