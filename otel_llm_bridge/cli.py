@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "demo": ("demo", "About a dozen LiteLLM calls against a fake provider, and their traces."),
     "view": ("view", "Receive OTLP on loopback and show it live in the browser."),
     "spool": ("spool", "Look at the durable spool, deliver what it holds, or delete it."),
+    "doctor": ("doctor", "Why there is nothing to see: checks the set-up, each finding with its fix."),
 }
 #: Exit code for a wrong command line, as argparse and the shells have it.
 USAGE: Final = 2

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.slow
 #: How it is served -> arguments of ``litellm``.
 SERVERS = {
     "uvicorn": (),
-    "2 uvicorn workers": ("--num_workers", "2"),
+    # uvicorn kills a worker that imports for more than five seconds on a busy machine.
+    "2 uvicorn workers": ("--num_workers", "2", "--timeout_worker_healthcheck", "120"),
     "2 gunicorn workers": ("--run_gunicorn", "--num_workers", "2"),
 }
 REQUESTS = 20
