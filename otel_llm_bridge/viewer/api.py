@@ -7,6 +7,7 @@ Source: Jaeger, "Internal HTTP JSON" of the query service (``/api/services``, ``
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -95,6 +96,9 @@ def _tags(attributes: Attributes) -> list[dict[str, Any]]:
 
 
 def _typed(value: Any) -> dict[str, Any]:
+    if isinstance(value, float) and not math.isfinite(value):
+        # JSON has no word for these.
+        return {"type": "string", "value": str(value)}
     for kind, name in ((bool, "bool"), (int, "int64"), (float, "float64"), (str, "string")):
         if isinstance(value, kind):
             return {"type": name, "value": value}

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 from . import api
 from .http_server import Reply
+from .messages import conversation
 from .records import Attributes, LogRecord, Span, Trace
 from .store import Store
 from .summary import CONTENT, Totals, duration, facts, moments
@@ -46,8 +47,13 @@ class Pages:
 
 
 def listing(store: Store, since: int = 0) -> dict[str, Any]:
-    """The ids of all traces, newest first, and a row for each that changed after version ``since``."""
+    """The ids of all traces, newest first, and a row for each that changed after version ``since``.
+
+    When nothing has changed since, there is nothing but the version.
+    """
     version = store.version
+    if since == version:
+        return {"version": version, "ids": [], "rows": [], "counts": {}}
     traces = sorted(store.traces(), key=lambda trace: -trace.start_ns)[:MAX_LISTED]
     changed = {trace.trace_id for trace in store.traces(since)} if since else None
     counts = store.counts
@@ -95,6 +101,7 @@ def details(trace: Trace, logs: Iterable[LogRecord] = ()) -> dict[str, Any]:
             late.setdefault(log.span_id, []).append(log)
     return {
         **_row(trace),
+        "axis": ["0", *(duration((trace.end_ns - trace.start_ns) * part / 4) for part in (1, 2, 3, 4))],
         "spans": [_span(span, depth, trace, late.get(span.span_id, ())) for depth, span in trace.walk()],
     }
 
@@ -115,7 +122,10 @@ def _span(span: Span, depth: int, trace: Trace, logs: Iterable[LogRecord]) -> di
         "duration": duration(span.duration_ns),
         "facts": [[fact.label, fact.text] for fact in facts(span)],
         "moments": [str(moment) for moment in moments(span, logs)],
-        "content": [[CONTENT[key], _text(value)] for key, value in _content(span.attributes, events)],
+        # The same messages may stand on the span and on its event.
+        "content": list(
+            dict.fromkeys((CONTENT[key], conversation(value)) for key, value in _content(span.attributes, events))
+        ),
         "attributes": _pairs({key: value for key, value in span.attributes.items() if key not in CONTENT}),
         "events": [
             {

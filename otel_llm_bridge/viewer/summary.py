@@ -58,7 +58,7 @@ def duration(nanoseconds: float) -> str:
 def money(amount: float, currency: str = "USD") -> str:
     """An amount with as many places as a price of tokens needs."""
     # Three significant figures, written out: nobody reads a price as 3e-07.
-    places = 4 if amount >= 1 or amount <= 0 else max(4, 2 - math.floor(math.log10(amount)))
+    places = 4 if amount >= 1 or amount <= 0 else min(12, max(4, 2 - math.floor(math.log10(amount))))
     digits = f"{amount:.{places}f}"
     sign = _CURRENCIES.get(currency)
     return f"{sign}{digits}" if sign else f"{digits} {currency}"
@@ -72,8 +72,8 @@ def plural(count: int, word: str) -> str:
 
 
 def _number(value: Any) -> float | None:
-    """A foreign instrumentation may send a text where a number belongs."""
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """A foreign instrumentation may send a text, or no finite number, where a number belongs."""
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) else None
 
 
 def _joined(*parts: str | None, by: str = " ") -> str | None:

@@ -15,11 +15,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+)
 
+from otel_llm_bridge.semconv.vocabulary import INFERENCE, ROUTER
 from otel_llm_bridge.viewer import Receiver, Store, jsonl, otlp_json
-from otel_llm_bridge.viewer.page import Pages, listing
+from otel_llm_bridge.viewer.api import trace_json
+from otel_llm_bridge.viewer.page import Pages, details, listing
 from otel_llm_bridge.viewer.signals import SIGNALS
+from otel_llm_bridge.viewer.summary import CONTENT
+from otel_llm_bridge.viewer.terminal import plain, tree
 
 from .commands import COMMAND, run, started
 from .making import EPOCH, MS, add_log, any_value, pairs, request, span, store_of
@@ -160,14 +166,35 @@ VALUES = st.one_of(st.text(max_size=20), st.booleans(), st.integers(-(2**63), 2*
 @given(name=st.text(max_size=30), attributes=st.dictionaries(st.text(min_size=1, max_size=20), VALUES, max_size=6), ids=st.integers(1, 2**64 - 1))
 def test_json_there_and_back(name: str, attributes: dict[str, Any], ids: int) -> None:
     """What is written as OTLP JSON is read back the same: ids, big numbers, every kind of value."""
-    one = span(name.encode("utf-8", "replace").decode(), ids, trace=ids)
-    one.attributes.extend(pairs({key.encode("utf-8", "replace").decode(): value for key, value in attributes.items()}))
+    one = span(_encodable(name), ids, trace=ids)
+    one.attributes.extend(pairs({_encodable(key): _encodable(value) for key, value in attributes.items()}))
     message, back = request(one), ExportTraceServiceRequest()
     text = otlp_json.dump(message)
     otlp_json.parse(text, back)
     assert back == message
     assert "\n" not in text
     assert json.loads(text)["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["spanId"] == f"{ids:016x}"
+
+
+NAMES = st.sampled_from([*(fact.attribute for fact in (*INFERENCE, *ROUTER)), *CONTENT])
+
+
+@settings(max_examples=150, deadline=None)
+@given(name=st.text(max_size=10), attributes=st.dictionaries(NAMES, VALUES | st.just(float("nan")) | st.just(float("-inf")), max_size=12), kind=st.integers(0, 99))
+def test_foreign_values_are_shown(name: str, attributes: dict[str, Any], kind: int) -> None:
+    """Whatever an instrumentation sends under our names, trees, page and API show it, as valid JSON."""
+    one = span(_encodable(name), 1, kind=kind, attributes={k: _encodable(v) for k, v in attributes.items()})
+    kept = store_of(one)
+    assert plain(tree(kept.traces()[0]))
+    for document in (details(kept.traces()[0]), trace_json(kept.traces()[0]), listing(kept)):
+        json.dumps(document, allow_nan=False).encode()
+
+
+def _encodable(value: Any) -> Any:
+    """A text without lone surrogates, which protobuf refuses."""
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def test_attribute_that_looks_like_an_id() -> None:
@@ -198,7 +225,7 @@ def test_collectors_own_line(tmp_path: Path) -> None:
     assert {signal_.name for signal_, _ in jsonl.read(path)} == {signal_.name for signal_ in SIGNALS}
 
 
-@pytest.mark.parametrize("line", ["{", "[]", "7", '{"other":1}', '{"resourceSpans":[{"scopeSpans":7}]}', "[" * 100_000, "\xff"])
+@pytest.mark.parametrize("line", ["{", "[]", "7", '{"other":1}', '{"resourceSpans":[{"scopeSpans":7}]}', "[" * 100_000, "\xff", '{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"\\ud800"}]}]}]}'])
 def test_bad_line_is_named(line: str, tmp_path: Path) -> None:
     """A line that is no OTLP ends `view` with its number and exit code 2, not with a traceback."""
     path = tmp_path / "bad.jsonl"
