@@ -34,7 +34,7 @@ _LOGGING: Final = "litellm.litellm_core_utils.litellm_logging"
 _ASYNC_HANDLERS: Final = tuple(
     Target(_LOGGING, f"Logging.{name}")
     for name in ("async_success_handler", "async_failure_handler", "dispatch_success_handlers", "dispatch_failure_handlers")
-)
+) + (Target("litellm.utils", "_client_async_logging_helper"),)
 _WORKER: Final = Target("litellm.litellm_core_utils.logging_worker", "GLOBAL_LOGGING_WORKER")
 _EXECUTOR: Final = Target("litellm.litellm_core_utils.thread_pool_executor", "executor")
 

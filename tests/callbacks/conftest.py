@@ -34,6 +34,16 @@ def dispatcher(make_dispatcher: Callable[..., Dispatcher]) -> Dispatcher:
     return make_dispatcher()
 
 
+@pytest.fixture
+def the_dispatcher() -> Iterator[Dispatcher]:
+    """The one of the process, which takes part in LiteLLM's calls; without callbacks before and after the test."""
+    dispatcher = callbacks.dispatcher
+    dispatcher.registry.clear()
+    yield dispatcher
+    dispatcher.registry.clear()
+    assert callbacks.drain(10).complete
+
+
 def told(**kwargs: Any) -> Callable[[], Mapping[str, Any]]:
     """What a driver hands to `Call.emit`."""
     return lambda: {"kwargs": kwargs, "response_obj": "response", "start_time": 1, "end_time": 2}

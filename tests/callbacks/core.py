@@ -31,6 +31,7 @@ class Record:
         self.call: Call = callbacks.begin(is_async=is_async)
         self.logging: Any = None
         self.chunks: list[Any] = []
+        self.kept: list[Any] | None = None
 
     def ended(self, **how: Any) -> None:
         from otel_llm_bridge.litellm import callback_bridge
@@ -41,7 +42,7 @@ class Record:
         if isinstance(error, (StopIteration, StopAsyncIteration)):
             from otel_llm_bridge.litellm.rescue_calls import assembled
 
-            self.ended(response=assembled(self.chunks, self.logging))
+            self.ended(response=assembled(self.kept or self.chunks, self.logging))
         elif isinstance(error, Exception):
             self.ended(error=error)
         else:
@@ -54,6 +55,8 @@ class Stream(wrapt.ObjectProxy):  # type: ignore[misc]
     def __init__(self, stream: Any, record: Record) -> None:
         super().__init__(stream)
         self._self_record = record
+        # LiteLLM's own list of chunks has the usage that it takes off the ones that the caller gets.
+        record.kept = getattr(stream, "chunks", None)
         weakref.finalize(self, _left, record, "abandoned", False).atexit = False
 
     def __iter__(self) -> Iterator[Any]:

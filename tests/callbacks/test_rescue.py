@@ -1,0 +1,336 @@
+"""Callbacks that are registered with LiteLLM itself are completed, once; what they are told is what LiteLLM tells."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import litellm
+import pytest
+from litellm.integrations.custom_logger import CustomLogger
+from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+
+from otel_llm_bridge import callbacks
+from otel_llm_bridge.demo.provider import FakeProvider
+
+from . import core
+
+MESSAGES = [{"role": "user", "content": "Is there anybody?"}]
+LISTS = [name for name in dir(litellm) if name.endswith("callback") and isinstance(getattr(litellm, name), list)] + ["callbacks"]
+
+
+@pytest.fixture(autouse=True)
+def clean_lists() -> Iterator[None]:
+    """LiteLLM's callback lists are empty before and after each test."""
+    _clean()
+    yield
+    _clean()
+
+
+def _clean() -> None:
+    for name in LISTS:
+        getattr(litellm, name).clear()
+    queue = GLOBAL_LOGGING_WORKER._queue
+    while queue is not None and not queue.empty():  # what a control has left
+        queue.get_nowait()["coroutine"].close()
+
+
+@pytest.fixture
+def driven(the_dispatcher: Any) -> Iterator[None]:
+    """The bridge's part in callbacks is on."""
+    with core.driven():
+        yield
+
+
+class Own(CustomLogger):
+    """A user's logger with only async hooks, as most have."""
+
+    def __init__(self, delay: float = 0.0) -> None:
+        super().__init__()
+        self.delay = delay
+        self.seen: list[Any] = []
+
+    async def async_log_success_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        await asyncio.sleep(self.delay)
+        self.seen.append(("success", kwargs, response_obj))
+
+    async def async_log_failure_event(self, kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        await asyncio.sleep(self.delay)
+        self.seen.append(("failure", kwargs, response_obj))
+
+    @property
+    def points(self) -> list[str]:
+        return [point for point, _, _ in self.seen]
+
+
+class Calls:
+    """Calls that end in the ways in which LiteLLM loses its callbacks."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def arguments(self, behaviour: str = "", **more: Any) -> dict[str, Any]:
+        path = f"/as/{behaviour}" if behaviour else ""
+        return {
+            "model": "openai/gpt-4o-mini", "messages": MESSAGES, "api_base": f"{self.url}{path}/v1", "api_key": "sk-test",
+            "max_retries": 0, **more,
+        }  # fmt: skip
+
+    async def plain(self) -> None:
+        await litellm.acompletion(**self.arguments())
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    async def three(self) -> None:
+        for _ in range(3):
+            await litellm.acompletion(**self.arguments())
+
+    async def concurrent(self) -> None:
+        await asyncio.gather(*(litellm.acompletion(**self.arguments(mock_response="hello")) for _ in range(300)))
+
+    async def stream(self) -> None:
+        async for _chunk in await litellm.acompletion(**self.arguments(stream=True)):
+            pass
+
+    async def stream_left(self) -> None:
+        async for _chunk in await litellm.acompletion(**self.arguments(stream=True)):
+            break
+        gc.collect()
+
+    async def stream_closed(self) -> None:
+        stream = await litellm.acompletion(**self.arguments(stream=True))
+        await stream.__anext__()
+        await stream.aclose()
+
+    async def cancelled(self) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(litellm.acompletion(**self.arguments("timeout")), 0.5)
+
+    async def failed(self) -> None:
+        with contextlib.suppress(litellm.InternalServerError):
+            await litellm.acompletion(**self.arguments("error-500"))
+
+    async def exits(self) -> None:
+        await litellm.acompletion(**self.arguments())
+        raise SystemExit(3)
+
+    async def routed(self) -> None:
+        arguments = self.arguments()
+        arguments.pop("messages")
+        router = litellm.Router([{"model_name": "group", "litellm_params": arguments}])
+        await router.acompletion(model="group", messages=MESSAGES)
+        await asyncio.sleep(0)
+
+    def sync(self) -> None:
+        litellm.completion(**self.arguments())
+
+    def sync_stream(self) -> None:
+        for _chunk in litellm.completion(**self.arguments(stream=True)):
+            pass
+
+    def sync_stream_left(self) -> None:
+        for _chunk in litellm.completion(**self.arguments(stream=True)):
+            break
+        gc.collect()
+
+    def sync_failed(self) -> None:
+        with contextlib.suppress(litellm.InternalServerError):
+            litellm.completion(**self.arguments("error-500"))
+
+
+#: The call -> what LiteLLM's callbacks are told.
+CASES = {
+    "plain": ["success"], "three": ["success"] * 3, "concurrent": ["success"] * 300, "stream": ["success"],
+    "stream_left": ["success"], "stream_closed": ["success"], "cancelled": ["failure"], "failed": ["failure"],
+    "exits": ["success"], "routed": ["success"], "sync": ["success"], "sync_stream": ["success"],
+    "sync_stream_left": ["success"], "sync_failed": ["failure"],
+}  # fmt: skip
+
+
+def run(function: Callable[[], Any]) -> None:
+    """Run it to the end of its loop, if it needs one."""
+    if asyncio.iscoroutinefunction(function):
+        with contextlib.suppress(SystemExit):
+            asyncio.run(function())
+    else:
+        function()
+
+
+def wait_for_threads() -> None:
+    """Until LiteLLM's thread pool has nothing to do."""
+    from otel_llm_bridge.export.lifetime import Deadline
+    from otel_llm_bridge.litellm.rescue import own
+
+    own().finish(Deadline(10))
+
+
+@pytest.mark.usefixtures("driven")
+@pytest.mark.parametrize("delay", [0, 0.2])
+@pytest.mark.parametrize("case", CASES)
+def test_completed(case: str, delay: float, provider: FakeProvider) -> None:
+    """Each state in which LiteLLM loses its callbacks: they have run, once each, when the loop is closed and drained."""
+    if case == "stream_closed" and not hasattr(litellm.CustomStreamWrapper, "aclose"):
+        pytest.skip("this LiteLLM's streams cannot be closed")
+    own = Own(delay)
+    litellm.callbacks = [own]
+    run(getattr(Calls(provider.url), case))
+    wait_for_threads()
+    assert callbacks.drain(10).complete
+    assert own.points == CASES[case]
+    assert len({kwargs["litellm_call_id"] for _, kwargs, _ in own.seen}) == len(own.seen)
+
+
+@pytest.mark.parametrize("case", ["concurrent", "cancelled", "stream_left", "sync"])
+def test_control(case: str, provider: FakeProvider) -> None:
+    """Without us LiteLLM loses them: the test above can see loss."""
+    own = Own(0.2)
+    litellm.callbacks = [own]
+    run(getattr(Calls(provider.url), case))
+    assert len(own.points) < len(CASES[case])
+
+
+@pytest.mark.usefixtures("driven")
+class TestTold:
+    """What callbacks are told."""
+
+    def test_same_as_litellm(self, provider: FakeProvider) -> None:
+        """An inline callback, before the call returns, is told what LiteLLM tells its own later."""
+        own, ours = Own(), []
+        litellm.callbacks = [own]
+        callbacks.register(lambda event: ours.append((event.kwargs, event.response_obj)))
+        for stream in (False, True):
+            arguments = Calls(provider.url).arguments(
+                stream=stream, user="jane", metadata={"team": "search"}, temperature=0.5
+            )
+
+            async def main(arguments: Any = arguments, stream: bool = stream) -> None:
+                result = await litellm.acompletion(**arguments)
+                if stream:
+                    async for _chunk in result:
+                        pass
+
+            asyncio.run(main())
+        assert len(own.seen) == len(ours) == 2
+        for (_, theirs, their_response), (mine, my_response) in zip(own.seen, ours, strict=True):
+            for name in ("model", "messages", "user", "litellm_call_id", "optional_params", "call_type", "stream",
+                         "custom_llm_provider", "response_cost", "cache_hit", "log_event_type"):  # fmt: skip
+                assert mine.get(name) == theirs.get(name), name
+            assert mine["litellm_params"]["metadata"]["team"] == "search"
+            assert mine["response_cost"] > 0 or mine["stream"]
+            assert mine["standard_logging_object"]["total_tokens"] == theirs["standard_logging_object"]["total_tokens"]
+            assert my_response.choices[0].message.content == their_response.choices[0].message.content
+            assert my_response.usage.total_tokens == their_response.usage.total_tokens
+            assert set(theirs) - set(mine) <= {"has_logged_async_success", "has_dispatched_final_stream_success"}
+
+    def test_failure(self, provider: FakeProvider) -> None:
+        """Exception and traceback are there, in sync and async code, and the exception is the caller's own."""
+        ours: list[Any] = []
+        callbacks.register(lambda event: ours.append(event.kwargs), on="failure")
+        with pytest.raises(litellm.InternalServerError) as raised:
+            litellm.completion(**Calls(provider.url).arguments("error-500"))
+        assert ours[0]["exception"] is raised.value
+        assert "InternalServerError" in ours[0]["traceback_exception"]
+        run(Calls(provider.url).failed)
+        assert isinstance(ours[1]["exception"], litellm.InternalServerError)
+
+    def test_redaction(self, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What LiteLLM was asked to keep out of logs is kept out here, too."""
+        monkeypatch.setattr(litellm, "turn_off_message_logging", True)
+        ours: list[Any] = []
+        callbacks.register(lambda event: ours.append(event.response_obj.model_dump_json()))
+        answer = litellm.completion(**Calls(provider.url).arguments())
+        assert answer.choices[0].message.content not in ours[0]
+        assert "redacted" in ours[0]
+
+    def test_stream_outcome(self, provider: FakeProvider) -> None:
+        """A stream that was left says so, to our callbacks and to LiteLLM's own, and its cost is that of what was read."""
+        own, ours = Own(), []
+        litellm.callbacks = [own]
+        callbacks.register(lambda event: ours.append(event.kwargs))
+        run(Calls(provider.url).stream_left)
+        callbacks.drain(10)
+        assert ours[0]["litellm_bridge_stream_outcome"] == "abandoned"
+        assert own.seen[0][1]["litellm_bridge_stream_outcome"] == "abandoned"
+        assert ours[0]["response_cost"] > 0
+
+    def test_lifecycle(self, provider: FakeProvider) -> None:
+        """The points of one call come in their order, with LiteLLM's data at each."""
+        points: list[str] = []
+
+        def see(event: Any) -> None:
+            points.append(event.point)
+            assert event.kwargs["litellm_call_id"]
+
+        callbacks.register(see, on="all")
+        for _chunk in litellm.completion(**Calls(provider.url).arguments(stream=True)):
+            pass
+        assert points[:1] == ["pre_call"] and points[-1] == "success"
+        assert set(points) == {"pre_call", "post_call", "stream_chunk", "success"}
+
+
+def test_switched_off(the_dispatcher: Any, provider: FakeProvider) -> None:
+    """With the setting off LiteLLM's own callbacks are left to LiteLLM."""
+    own = Own()
+    litellm.callbacks = [own]
+    with core.driven(callbacks_rescue=False):
+        before = callbacks.stats()["accepted"]
+        run(Calls(provider.url).sync)
+        wait_for_threads()
+        assert (callbacks.stats()["accepted"], own.points) == (before, [])
+
+
+def test_restored(the_dispatcher: Any) -> None:
+    """Every method of LiteLLM that the rescue wraps is the very same object afterwards."""
+    from litellm.litellm_core_utils.litellm_logging import Logging
+    from litellm.litellm_core_utils.logging_callback_manager import LoggingCallbackManager
+
+    def methods() -> list[Any]:
+        return [value for owner in (Logging, LoggingCallbackManager) for value in vars(owner).values() if callable(value)]
+
+    before = methods()
+    with core.driven():
+        assert any(one is not other for one, other in zip(before, methods(), strict=True))
+    assert all(one is other for one, other in zip(before, methods(), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("driven")
+def test_routers(provider: FakeProvider) -> None:
+    """After 300 Routers no Router is alive, and a callback that comes then fires: ours, and LiteLLM's own."""
+    arguments = Calls(provider.url).arguments()
+    arguments.pop("messages")
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    for _ in range(300):
+        alive.add(litellm.Router([{"model_name": "group", "litellm_params": arguments}]))
+    gc.collect()
+    assert len(alive) == 0
+    own, ours = Own(), []
+    litellm.callbacks = [own]
+    callbacks.register(lambda event: ours.append(1))
+    run(Calls(provider.url).routed)
+    assert (own.points, ours) == (["success"], [1])
+
+
+@pytest.mark.usefixtures("driven")
+def test_router_still_told(provider: FakeProvider) -> None:
+    """The Router's own bookkeeping, which is a callback, goes on: it cools the deployment that has failed."""
+    from litellm.router_utils.cooldown_handlers import _async_get_cooldown_deployments
+
+    arguments = Calls(provider.url).arguments("error-500")
+    arguments.pop("messages")
+    router = litellm.Router(
+        [{"model_name": "group", "litellm_params": arguments, "model_info": {"id": str(number)}} for number in range(2)],
+        num_retries=0, allowed_fails=0, cooldown_time=60,
+    )  # fmt: skip
+
+    async def main() -> None:
+        with contextlib.suppress(litellm.InternalServerError):
+            await router.acompletion(model="group", messages=MESSAGES)
+        cooled = await _async_get_cooldown_deployments(litellm_router_instance=router, parent_otel_span=None)
+        assert len(cooled) == 1
+
+    asyncio.run(main())
