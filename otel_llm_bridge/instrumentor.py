@@ -15,7 +15,7 @@ from .metrics import Recorder
 from .patching import Patch, restore, when_imported
 from .providers import Providers
 from .settings import Settings
-from .telemetry import inference_layer, router_layer
+from .telemetry import below_layer, inference_layer, router_layer
 
 if TYPE_CHECKING:
     from .export.lifetime import Deadline
@@ -85,6 +85,7 @@ class LiteLLMInstrumentor(BaseInstrumentor):
         layers = {
             "inference": inference_layer(providers, self.settings, policy),
             "router": router_layer(providers, self.settings, policy),
+            "below": below_layer(providers, self.settings),
         }
         for layer in layers.values():
             layer.at_end(request.inherit)
@@ -92,7 +93,7 @@ class LiteLLMInstrumentor(BaseInstrumentor):
         if self.settings.metrics != "none":
             # After LiteLLM's readers: they complete the facts at the end of a call.
             recorder = Recorder(providers, self.settings.metrics, self.settings.metrics_series_max)
-            for layer in layers.values():
+            for layer in (layers["inference"], layers["router"]):
                 layer.at_end(recorder.record)
                 layer.at_event(recorder.event)
 

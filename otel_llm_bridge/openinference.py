@@ -15,18 +15,21 @@ Attributes = dict[str, Any]
 
 
 def span_kind(facts: Mapping[str, Any]) -> str:
-    """Kind of the span; one without an operation is the logical call over its attempts."""
-    operation = facts.get("operation")
-    return names.CHAIN if operation is None else names.KINDS.get(operation, names.LLM)
+    """Kind of an LLM span."""
+    return names.KINDS.get(str(facts.get("operation")), names.LLM)
 
 
-def attributes(facts: Mapping[str, Any]) -> Attributes:
-    """The facts of one span."""
-    kind = span_kind(facts)
+def attributes(facts: Mapping[str, Any], is_llm: bool = True) -> Attributes:
+    """The facts of one span; without ``is_llm``, only what a span above or beside the LLM span has."""
+    kind = span_kind(facts) if is_llm else names.CHAIN
     done: Attributes = {names.SPAN_KIND: kind}
-    for fact, name in names.FACTS.items():
+    for fact, name in (names.FACTS if is_llm else names.WHO).items():
         if facts.get(fact) is not None:
             done[name] = facts[fact]
+    if facts.get("metadata"):
+        done[names.METADATA] = json.dumps(facts["metadata"], ensure_ascii=False, default=str)
+    if not is_llm:
+        return done
     if "provider" in facts:
         done[names.FACTS["provider"]] = names.PROVIDERS.get(facts["provider"], facts["provider"])
     if kind in names.MODEL_NAMES and (model := facts.get("response_model") or facts.get("model")):
@@ -38,8 +41,6 @@ def attributes(facts: Mapping[str, Any]) -> Attributes:
     parameters = {names.PARAMETERS[fact]: facts[fact] for fact in names.PARAMETERS if facts.get(fact) is not None}
     if kind in names.INVOCATION_PARAMETERS:
         done[names.INVOCATION_PARAMETERS[kind]] = json.dumps(parameters)
-    if facts.get("metadata"):
-        done[names.METADATA] = json.dumps(facts["metadata"], ensure_ascii=False, default=str)
     return done
 
 

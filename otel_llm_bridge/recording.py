@@ -52,6 +52,7 @@ class Recording:
         self._providers = providers
         self._who = Who(settings, self.policy)
         self._open_inference = settings.vocabulary != "gen_ai"
+        self._is_llm = any(fact.name == "operation" for fact in rows)
         #: Of the GenAI event, which has these names in every vocabulary.
         self._names = {fact.name: fact.attribute for fact in rows}
         ours = [fact for fact in rows if settings.vocabulary != "openinference" or not fact.attribute.startswith("gen_ai.")]
@@ -62,12 +63,12 @@ class Recording:
         """Add to ``facts`` who the call is for; returns the attributes that a sampler needs."""
         facts.update(self._who.facts(facts))
         start = {name: facts[fact] for fact, name in self._at_start.items() if facts.get(fact) is not None}
-        return {**start, **openinference.attributes(facts)} if self._open_inference else start
+        return {**start, **openinference.attributes(facts, self._is_llm)} if self._open_inference else start
 
     def attributes(self, facts: Mapping[str, Any]) -> Attributes:
         """All facts, by the names of the vocabularies."""
         done = _named(self._on_span, facts)
-        return {**done, **openinference.attributes(facts)} if self._open_inference else done
+        return {**done, **openinference.attributes(facts, self._is_llm)} if self._open_inference else done
 
     def shared(self, facts: Mapping[str, Any]) -> Attributes:
         """Who the call is for, for the log records that belong to it."""

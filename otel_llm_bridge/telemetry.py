@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
+from .content import ContentPolicy
 from .events import emit_record
 from .guard import guarded
 from .recording import Recording
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
-    from .content import ContentPolicy
     from .invocation import Invocation
     from .providers import Providers
     from .settings import Settings
@@ -127,3 +127,14 @@ def router_layer(
         return f"{litellm.SPAN_ROUTER} {group}" if group else litellm.SPAN_ROUTER
 
     return Layer(providers, ROUTER, SpanKind.INTERNAL, name, settings, policy)
+
+
+def below_layer(providers: Providers, settings: Settings | None = None) -> Layer:
+    """An attempt under somebody else's LLM span: ``litellm.attempt {model}``, INTERNAL, with our own names only."""
+
+    def name(facts: dict[str, Any]) -> str:
+        model = facts.get("model")
+        return f"{litellm.SPAN_ATTEMPT} {model}" if model else litellm.SPAN_ATTEMPT
+
+    table = [fact for fact in INFERENCE if not fact.attribute.startswith("gen_ai.")]
+    return Layer(providers, table, SpanKind.INTERNAL, name, settings, ContentPolicy())

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..drivers import driver_for
 from ..guard import logger, never_raises
+from ..neighbours import SUPPRESS, Neighbours
 from ..patching import Patch, Target, Wrapper, apply
-from . import beside, hooks, router
+from . import beside, hooks, own_otel, router
 from .calls import Calls
 from .wrap_points import FAMILIES, REPEATED, targets
 
@@ -20,14 +21,17 @@ if TYPE_CHECKING:
     from ..telemetry import Layer
 
 
-def install(settings: Settings, inference: Layer, router: Layer) -> list[Patch]:
+def install(settings: Settings, inference: Layer, router: Layer, below: Layer) -> list[Patch]:
     """Wrap every point of the tables that this version of LiteLLM has.
 
     Returns:
         The patches, for `patching.restore`.
     """
-    calls = Calls(sys.modules["litellm"], inference, router, settings)
-    patches: list[Patch] = []
+    neighbours = Neighbours(settings.neighbours)
+    if neighbours.policy == SUPPRESS:
+        own_otel.install(neighbours)
+    calls = Calls(sys.modules["litellm"], inference, router, below, settings, neighbours)
+    patches: list[Patch] = [Patch(Target(__name__, "neighbours"), neighbours.close)]
     for target, make_wrapper in _points(calls):
         try:
             patch = apply(target, make_wrapper)

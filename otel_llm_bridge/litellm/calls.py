@@ -16,6 +16,8 @@ from opentelemetry import context as context_api
 from ..guard import guarded
 from ..invocation import Invocation, current
 from ..logical import LogicalCall, Plan
+from ..neighbours import SUPPRESS
+from ..propagation import Traceparent
 from ..semconv import gen_ai
 from ..streams import StreamRecorder, is_stream, proxy_for
 from ..who import is_suppressed
@@ -23,6 +25,7 @@ from . import beside, caching, chunks, pricing, reading
 from .wrap_points import Family
 
 if TYPE_CHECKING:
+    from ..neighbours import Neighbours
     from ..settings import Settings
     from ..telemetry import Layer
 
@@ -48,18 +51,25 @@ class Calls:
         litellm: the module; it is loaded by now.
         inference: the layer of upstream attempts.
         router: the layer of logical calls.
+        below: the layer of attempts under somebody else's LLM span.
+        neighbours: who else may make LLM spans.
     """
 
-    def __init__(self, litellm: Any, inference: Layer, router: Layer, settings: Settings) -> None:
+    def __init__(
+        self, litellm: Any, inference: Layer, router: Layer, below: Layer, settings: Settings, neighbours: Neighbours
+    ) -> None:
         self.litellm = litellm
         self.inference = inference
         self.router = router
+        self.below = below
+        self.neighbours = neighbours
+        self.traceparent = Traceparent(settings.traceparent_hosts)
         self.settings = settings
-        self.policy = inference.recording.policy
         self.allowed = frozenset(settings.metadata_keys)
-        for layer in (inference, router):
+        for layer in (inference, router, below):
             layer.at_end(_read_error)
         inference.at_end(beside.complete)
+        below.at_end(_tell_logical_call)
         inference.at_end(functools.partial(caching.settle, litellm))
         inference.at_end(_tell_logical_call)
 
@@ -87,7 +97,7 @@ class Calls:
             return unrecorded
         if outer is None and family.operation == gen_ai.CHAT and self._repeats(request):
             return self.begin_logical(str(request.get("model")), _BY_SDK, request)
-        return self._begin_inference(family, call_type, request, self._claim(request), outer)
+        return self._begin_inference(family, call_type, request, kwargs, self._claim(request), outer)
 
     def begin_attempt(
         self, family: Family, call_type: str, parameters: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -103,27 +113,33 @@ class Calls:
         if outer.facts["attempts"] and model != outer.facts.get("path", [model])[-1]:
             outer.fall_back(model)
         facts = outer.claim(outer.plan(model), None, model)
-        begun = self._begin_inference(family, call_type, request, facts, outer, final=False)
-        begun[0].bound = True
+        begun = self._begin_inference(family, call_type, request, kwargs, facts, outer, final=False)
+        if begun is not None:
+            begun[0].bound = True
         return begun
 
     def _begin_inference(
-        self, family: Family, call_type: str, request: dict[str, Any], attempt: dict[str, Any], outer: Invocation | None,
-        final: bool = True,
-    ) -> Begun:
+        self, family: Family, call_type: str, request: dict[str, Any], kwargs: dict[str, Any], attempt: dict[str, Any],
+        outer: Invocation | None, final: bool = True,
+    ) -> Begun | None:
         facts = reading.clean({**reading.read_request(family.operation, request, self.litellm), **attempt})
         facts["call_type"] = call_type
         facts.update(beside.who(request, self.allowed))
         if family.streams:
             facts["stream"] = True
-        invocation = Invocation(self.inference, facts, outer)
+        layer = self._layer(facts, outer)
+        if layer is None:
+            return None
+        invocation = Invocation(layer, facts, outer)
+        invocation.context = self.neighbours.inside(invocation.context)
+        self._send_traceparent(family, invocation, kwargs)
         invocation.kept.update(
             family=family,
             request=request,
             messages=request.get("messages"),
             logging=request.get("litellm_logging_obj"),
         )
-        beside.listen(invocation, request, self.policy)
+        beside.listen(invocation, request, layer.recording.policy)
 
         def settle(result: Any) -> Any:
             if isinstance(outer, LogicalCall) and attempt:
@@ -141,6 +157,27 @@ class Calls:
             return beside.given_back(result, invocation)
 
         return invocation, settle
+
+    def _send_traceparent(self, family: Family, invocation: Invocation, kwargs: dict[str, Any]) -> None:
+        """Add the header where it was asked for. ``kwargs`` is this call's own; what is in it is the caller's."""
+        name = family.headers
+        if not name or not self.traceparent.wanted or not self.traceparent.is_for(invocation.facts.get("server_address")):
+            return
+        given = kwargs.get(name)
+        if given is None and name == "headers":
+            given = getattr(self.litellm, "headers", None)  # LiteLLM takes the one or the other
+        headers = self.traceparent.headers(given, invocation.context)
+        if headers is not None:
+            kwargs[name] = headers
+
+    def _layer(self, facts: dict[str, Any], outer: Invocation | None) -> Layer | None:
+        """Where this attempt is recorded: as the LLM span, below another one's, or, for ``None``, not at all."""
+        if self.neighbours.will_be_seen_by_another(facts):
+            return None
+        within = outer.kept.get("within_llm_span") if outer is not None else self.neighbours.is_within_llm_span()
+        if not within:
+            return self.inference
+        return self.below if self.neighbours.policy == SUPPRESS else None
 
     def _read_response(self, family: Family, invocation: Invocation, result: Any, final: bool) -> None:
         """``final``: LiteLLM has put its own figures on the result; it has not on one that it may repeat."""
@@ -178,7 +215,9 @@ class Calls:
             "conversation_id": request.get("litellm_session_id"),
         })
         facts.update(beside.who(request, self.allowed))
+        within = self.neighbours.is_within_llm_span()
         call = LogicalCall(self.router, facts, current())
+        call.kept["within_llm_span"] = within
 
         def settle(result: Any) -> Any:
             if is_stream(result):

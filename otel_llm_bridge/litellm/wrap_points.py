@@ -24,6 +24,8 @@ class Family(NamedTuple):
         delegates: LiteLLM may answer it by another family's call, with a record of its own; that call is
             a part of this one.
         streams: every call streams, without an argument that says so.
+        headers: the argument whose headers go out with the request, and with nothing else of it; empty where
+            LiteLLM sends none, or puts them into the body.
     """
 
     operation: str
@@ -32,6 +34,7 @@ class Family(NamedTuple):
     chunks: str = "chat"
     delegates: bool = False
     streams: bool = False
+    headers: str = "extra_headers"
 
 
 _MESSAGES = "litellm.llms.anthropic"
@@ -75,17 +78,17 @@ FAMILIES: Final = (
         delegates=True,
         streams=True,
     ),
-    Family(gen_ai.IMAGE_GENERATION, "litellm:image_generation litellm:aimage_generation", reader="image", delegates=True),
+    Family(gen_ai.IMAGE_GENERATION, "litellm:image_generation litellm:aimage_generation", reader="image", delegates=True, headers="headers"),
     Family(
         gen_ai.IMAGE_EDIT,
         "litellm:image_edit litellm:aimage_edit litellm:image_variation litellm:aimage_variation",
         reader="image",
         delegates=True,
     ),
-    Family(gen_ai.TRANSCRIPTION, "litellm:transcription litellm:atranscription", reader="plain"),
-    Family(gen_ai.SPEECH, "litellm:speech litellm:aspeech", reader="plain", delegates=True),
-    Family(gen_ai.RERANK, "litellm:rerank litellm:arerank", reader="rerank"),
-    Family(gen_ai.MODERATION, "litellm:moderation litellm:amoderation", reader="plain"),
+    Family(gen_ai.TRANSCRIPTION, "litellm:transcription litellm:atranscription", reader="plain", headers=""),
+    Family(gen_ai.SPEECH, "litellm:speech litellm:aspeech", reader="plain", delegates=True, headers=""),
+    Family(gen_ai.RERANK, "litellm:rerank litellm:arerank", reader="rerank", headers="headers"),
+    Family(gen_ai.MODERATION, "litellm:moderation litellm:amoderation", reader="plain", headers=""),
     Family(gen_ai.OCR, "litellm:ocr litellm:aocr", reader="plain"),
 )
 

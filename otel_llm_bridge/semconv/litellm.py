@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 SPAN_ROUTER: Final = "litellm.router"
+SPAN_ATTEMPT: Final = "litellm.attempt"
 SPAN_CALLBACK: Final = "litellm.callback"
 SPAN_PROXY: Final = "litellm.proxy"
 

@@ -15,7 +15,9 @@ LLM, EMBEDDING, RERANKER, GUARDRAIL, CHAIN = "LLM", "EMBEDDING", "RERANKER", "GU
 #: Operation -> kind of span; every other operation is a model's work as well.
 KINDS: Final = {gen_ai.EMBEDDINGS: EMBEDDING, gen_ai.RERANK: RERANKER, gen_ai.MODERATION: GUARDRAIL}
 
-#: Fact -> attribute.
+#: Fact -> attribute: who a call is for, on every span.
+WHO: Final = {"end_user": "user.id", "conversation_id": "session.id", "tags": "tag.tags"}
+#: Fact -> attribute: of the LLM span.
 FACTS: Final = {
     "provider": "llm.provider",
     "input_tokens": "llm.token_count.prompt",
@@ -24,9 +26,7 @@ FACTS: Final = {
     "cache_write_tokens": "llm.token_count.prompt_details.cache_write",
     "reasoning_tokens": "llm.token_count.completion_details.reasoning",
     "cost": "llm.cost.total",
-    "end_user": "user.id",
-    "conversation_id": "session.id",
-    "tags": "tag.tags",
+    **WHO,
 }
 TOKENS_TOTAL: Final = "llm.token_count.total"
 FINISH_REASON: Final = "llm.finish_reason"
