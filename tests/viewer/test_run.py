@@ -291,3 +291,27 @@ def test_python_without_the_bridge(tmp_path: Path) -> None:
     done = run("--", sys.executable, "-I", "-c", "print('fine')")
     assert (done.returncode, done.stdout) == (0, "fine\n")
     assert "no report came" in done.stderr
+
+
+CHILDREN = """
+import litellm, multiprocessing
+def call(times):
+    for _ in range(times):
+        litellm.completion(model="gpt-4o", messages=[{"role": "user", "content": "hi"}], mock_response="x")
+if __name__ == "__main__":
+    call(2)
+    for method in ("fork", "spawn"):
+        process = multiprocessing.get_context(method).Process(target=call, args=(3,))
+        process.start()
+        process.join()
+"""
+
+
+@pytest.mark.slow
+def test_children_are_counted(tmp_path: Path) -> None:
+    """Real LiteLLM calls in the program, a forked and a spawned child: each reports, and the closing line adds up."""
+    program = tmp_path / "family.py"
+    program.write_text(CHILDREN)
+    done = run("--", sys.executable, str(program))
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[-1] == "delivered 8 of 8 spans, 0 dropped"
