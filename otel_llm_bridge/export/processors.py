@@ -64,6 +64,9 @@ class DeliveryLogProcessor(LogRecordProcessor):
     def on_emit(self, log_record: Any) -> None:
         self.delivery.take(log_record)
 
+    #: The name of the same before OpenTelemetry 1.35.
+    emit = on_emit
+
     def force_flush(self, timeout_millis: int = 30000) -> bool:
         """Whether every record was confirmed, within the timeout."""
         return bool(self.delivery.flush(timeout_millis / 1000))
