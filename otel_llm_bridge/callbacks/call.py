@@ -21,7 +21,7 @@ class Call:
         span_context: of the call's span, for links.
     """
 
-    __slots__ = ("__weakref__", "_dispatcher", "_ended", "_inline", "_lanes", "_loop", "_raised", "_scoped", "is_async", "span_context")
+    __slots__ = ("__weakref__", "_closed", "_dispatcher", "_ended", "_inline", "_lanes", "_loop", "_raised", "_scoped", "is_async", "span_context")
 
     def __init__(self, dispatcher: Dispatcher, *, is_async: bool, span_context: Any = None) -> None:
         self._dispatcher = dispatcher
@@ -32,8 +32,13 @@ class Call:
         self._scoped = dispatcher.registry.scoped()
         self._lanes: dict[int, Lane] = {}
         self._inline: Lane | None = None
-        self._ended = False
+        self._ended = self._closed = False
         self._raised: BaseException | None = None
+
+    def close(self) -> bool:
+        """The driver has seen the end of the call; whether this is the first time."""
+        first, self._closed = not self._closed, True
+        return first
 
     def wants(self, point: str) -> bool:
         """Whether anybody listens at ``point``."""

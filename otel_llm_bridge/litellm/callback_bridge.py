@@ -80,6 +80,8 @@ def ended(
         chunks: what was read of such a stream.
         waited: whether the driver settles afterwards; see `Call.emit`.
     """
+    if not call.close():
+        return
     if outcome is not None and logging is not None:
         response = rescue_calls.assembled(chunks, logging) if chunks else None
         error = None if response is not None else error or asyncio.CancelledError(f"the stream was left: {outcome}")

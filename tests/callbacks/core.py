@@ -42,7 +42,7 @@ class Record:
         if isinstance(error, (StopIteration, StopAsyncIteration)):
             from otel_llm_bridge.litellm.rescue_calls import assembled
 
-            self.ended(response=assembled(self.kept or self.chunks, self.logging))
+            self.ended(response=assembled(self.kept or self.chunks, self.logging), cache_hit=False)
         elif isinstance(error, Exception):
             self.ended(error=error)
         else:

@@ -224,7 +224,8 @@ class TestTold:
             assert mine["standard_logging_object"]["total_tokens"] == theirs["standard_logging_object"]["total_tokens"]
             assert my_response.choices[0].message.content == their_response.choices[0].message.content
             assert my_response.usage.total_tokens == their_response.usage.total_tokens
-            assert set(theirs) - set(mine) <= {"has_logged_async_success", "has_dispatched_final_stream_success"}
+            marks = {"has_logged_async_success", "has_dispatched_final_stream_success", "complete_streaming_response"}
+            assert set(theirs) - set(mine) <= marks
 
     def test_failure(self, provider: FakeProvider) -> None:
         """Exception and traceback are there, in sync and async code, and the exception is the caller's own."""
