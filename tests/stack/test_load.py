@@ -29,9 +29,9 @@ LAUNCHER: Final = str(Path(sys.executable).with_name("opentelemetry-instrument")
 dashboard: Final = load(ROOT / "deploy/grafana/build_dashboard.py")
 
 
-def launch(stack: Stack, service: str, *command: str) -> str:
+def launch(stack: Stack, service: str, *command: str, **more: str) -> str:
     """Run Python under the zero-code launcher with the stack's Collector as its destination; its output."""
-    environ = {**os.environ, **stack.otlp_environ, "OTEL_SERVICE_NAME": service, "OTEL_METRIC_EXPORT_INTERVAL": "1000"}
+    environ = {**os.environ, **stack.otlp_environ, "OTEL_SERVICE_NAME": service, "OTEL_METRIC_EXPORT_INTERVAL": "1000", **more}
     done = subprocess.run([LAUNCHER, "--", sys.executable, *command], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -23,7 +23,7 @@ CALLS = 60
 
 @pytest.fixture(scope="module")
 def traces(stack: Stack, provider: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, Any]]]:
-    """The Proxy's traces after a run of the load generator through it and the Proxy's end by SIGTERM."""
+    """The client's traces after a run of the load generator through it and the Proxy's end by SIGTERM."""
     python = python_with("proxy", "litellm", "apscheduler", "uvicorn", "opentelemetry.instrumentation.fastapi")
     folder = tmp_path_factory.mktemp("proxy")
     config = folder / "config.yaml"
@@ -37,26 +37,31 @@ def traces(stack: Stack, provider: FakeProvider, tmp_path_factory: pytest.TempPa
     command[0], command[2] = str(beside / command[0]), str(beside / command[2])
     with Program(command, folder / "proxy.log", environ) as proxy:
         url = f"http://127.0.0.1:{port}"
-        proxy.wait_until(lambda: get(f"{url}/health/liveliness"), "the Proxy is alive", 120)
-        launch(stack, "load-proxy", "deploy/demo/load.py", "proxy", "--url", url, "--rate", "15", "--calls", str(CALLS))
+        proxy.wait_until(lambda: get(f"{url}/health/liveliness"), "the Proxy is alive", 300)
+        launch(
+            stack, "load-proxy", "deploy/demo/load.py", "proxy", "--url", url, "--rate", "15", "--calls", str(CALLS),
+            OTEL_LLM_BRIDGE_TRACEPARENT_HOSTS="127.0.0.1",
+        )  # fmt: skip
         proxy.stop()
-    yield until(lambda: found if len(found := stack.traces("litellm-proxy")) >= CALLS else [], f"{CALLS} traces of the Proxy in Jaeger")
+    yield until(lambda: found if len(found := stack.traces("load-proxy")) >= CALLS else [], f"{CALLS} traces of the client in Jaeger")
 
 
 def test_requests_through_the_proxy(traces: list[dict[str, Any]]) -> None:
-    """Each request is one tree: its HTTP request at the root, the Router call, the attempts; retries and fallbacks among them."""
+    """Each request is one tree from the client through the Proxy's Router to the attempts; retries and fallbacks among them."""
     assert len(traces) == CALLS
     kinds = set()
     for trace in traces:
-        own = [span for span in trace["spans"] if trace["processes"][span["processID"]]["serviceName"] == "litellm-proxy"]
-        known = {span["spanID"] for span in own}
-        assert [span for span in own if span["operationName"].startswith(litellm.SPAN_ROUTER)]
-        for attempt in (span for span in own if gen_ai.OPERATION_NAME in tags(span)):
-            assert attempt["references"][0]["spanID"] in known
-            kinds.add(tags(attempt)[litellm.ATTEMPT_KIND])
+        service = {key: process["serviceName"] for key, process in trace["processes"].items()}
+        known = {span["spanID"] for span in trace["spans"]}
+        (root,) = [span for span in trace["spans"] if not span["references"]]
+        assert service[root["processID"]] == "load-proxy"
+        assert {span["references"][0]["spanID"] for span in trace["spans"] if span["references"]} <= known
+        proxied = [span for span in trace["spans"] if service[span["processID"]] == "litellm-proxy"]
+        assert len([span for span in proxied if span["operationName"].startswith(f"{litellm.SPAN_ROUTER} ")]) == 1
+        kinds |= {tags(span)[litellm.ATTEMPT_KIND] for span in proxied if gen_ai.OPERATION_NAME in tags(span)}
     assert kinds == {litellm.KIND_FIRST, litellm.KIND_RETRY, litellm.KIND_FALLBACK}
 
 
-def test_health_checks_are_silent(traces: list[dict[str, Any]]) -> None:
+def test_health_checks_are_silent(stack: Stack, traces: list[dict[str, Any]]) -> None:
     """The compose file's health checks leave no trace."""
-    assert not [span for trace in traces for span in trace["spans"] if "/health" in span["operationName"]]
+    assert not [span for trace in stack.traces("litellm-proxy") for span in trace["spans"] if "/health" in span["operationName"]]
