@@ -95,9 +95,8 @@ class Delivery:
 
     def take(self, item: Any) -> None:
         """One item ended. Never raises, and never waits unless the policy says so."""
-        if self._store is not None:
-            if self._keep(item):
-                return
+        if self._store is not None and self._keep(item):
+            return
         if self._closed:
             self.ledger.end(State.DROPPED, reason=Reason.AFTER_SHUTDOWN)
             self.sender.warn("after the end", "%s ended after the shutdown and are lost", self.name)
@@ -111,7 +110,11 @@ class Delivery:
         self._queue.append(item)
         if self._thread is None:
             self._start()
-        if len(self._queue) >= self._batch_size and not self._awake.is_set():
+        self._wake_for(len(self._queue))
+
+    def _wake_for(self, waiting: int) -> None:
+        """A full batch need not wait for the clock; but while the receiver fails, each span must not wake the worker."""
+        if waiting >= self._batch_size and not self.retry.not_before and not self._awake.is_set():
             self._awake.set()
 
     def _keep(self, item: Any) -> bool:
@@ -119,7 +122,8 @@ class Delivery:
         try:
             encoded = self._encode(item)
         except Exception:  # noqa: BLE001 - counted like any other loss
-            encoded = None
+            self.ledger.end(State.DROPPED, reason=Reason.ENCODING)
+            return True
         if encoded is None:
             self.ledger.end(State.DROPPED, reason=Reason.TOO_LARGE)
             return True
@@ -128,8 +132,7 @@ class Delivery:
         if self._store.append(encoded):
             if self._thread is None and not self._closed:
                 self._start()
-            if self.ledger.count(State.SPOOLED) >= self._batch_size and not self._awake.is_set():
-                self._awake.set()
+            self._wake_for(self.ledger.count(State.SPOOLED))
             return True
         self.ledger.unend(State.SPOOLED)
         return False

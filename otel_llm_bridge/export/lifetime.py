@@ -69,7 +69,13 @@ _hooks: dict[str, tuple[Stage, Hook]] = {}
 _in_child: list[Callable[[], None]] = []
 _settings: Settings | None = None
 _fork_hooked = False
-_last_provider: Callable[[], Any] = lambda: None
+
+
+def _none() -> None:
+    """What a dead weak reference gives, too."""
+
+
+_last_provider: Callable[[], Any] = _none
 _claim = threading.Lock()
 _done = threading.Event()
 _finalizers: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -110,7 +116,7 @@ def uninstall() -> None:
     """Take no part any longer."""
     global _settings, _last_provider
     _settings = None
-    _last_provider = lambda: None  # noqa: E731
+    _last_provider = _none
     atexit.unregister(_at_exit)
     signals.uninstall()
 

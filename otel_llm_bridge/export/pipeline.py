@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import os
@@ -152,11 +153,9 @@ class Pipeline:
 
 
 def _say(line: str) -> None:
-    try:
+    # No stderr, or a closed one: there is nobody to tell.
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         print(line, file=sys.stderr, flush=True)
-    except (OSError, ValueError, AttributeError):
-        # No stderr, or a closed one: there is nobody to tell.
-        pass
 
 
 #: The pipeline of this process: the one that was built last, or one that only watches.

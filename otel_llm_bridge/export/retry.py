@@ -80,10 +80,7 @@ class Retry:
         if self.final is None:
             return
         self._final_attempts += 1
-        if stored:
-            # On disk it is safe: one attempt is enough.
-            enough = True
-        else:
-            enough = outcome.detail in _NOBODY and self._final_attempts >= _LAST_ATTEMPTS
+        # On disk it is safe: one attempt is enough.
+        enough = stored or (outcome.detail in _NOBODY and self._final_attempts >= _LAST_ATTEMPTS)
         if enough or wait > self.final.remaining():
             self.gave_up = True

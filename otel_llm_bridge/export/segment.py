@@ -11,6 +11,7 @@ offset do not count. The owner holds an exclusive ``flock``; a file that nobody 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import fcntl
@@ -154,10 +155,8 @@ class Segment:
 
     def unlink(self) -> None:
         """Delete the file; what is mapped stays readable."""
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
-        except FileNotFoundError:
-            pass
 
     def sync(self) -> None:
         """Write to the disk itself what is new since the last time: survives a power cut."""

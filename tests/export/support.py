@@ -156,10 +156,10 @@ class Program:
         return Ended(status, self.output(), self.errors(), lines, seconds)
 
 
-def run(body: str, folder: Path, receiver: Receiver | None = None, **options: Any) -> Ended:
+def run(body: str, folder: Path, receiver: Receiver | None = None, timeout: float = 60.0, **options: Any) -> Ended:
     """Run a program to its end."""
     with Program(body, folder, receiver, **options) as program:
-        return program.wait()
+        return program.wait(timeout)
 
 
 def endpoint_of(receiver: Receiver, protocol: str) -> dict[str, str]:

@@ -44,9 +44,9 @@ def test_what_the_users_exporter_confirmed_is_exported(attach_first: bool, their
         pipeline.attach(theirs)
     theirs.add_span_processor(BatchSpanProcessor(_otlp(receiver)))
     pipeline.attach(theirs)
-    pipeline.flush(5)
+    pipeline.flush(60)
     _spans(theirs, 30)
-    report = pipeline.flush(10)
+    report = pipeline.flush(60)
     assert report and (report.ended, report.exported, len(received(receiver))) == (30, 30, 30)
     theirs.shutdown()
 
@@ -59,7 +59,7 @@ def test_a_refusal_is_failed(theirs: TracerProvider, receiver: Receiver) -> None
     pipeline.attach(theirs)
     _spans(theirs, 5)
     assert theirs.force_flush(5000) is True
-    report = pipeline.flush(5)
+    report = pipeline.flush(60)
     assert not report and report.failed == 5
     theirs.shutdown()
 
@@ -73,7 +73,7 @@ def test_a_flush_of_theirs_that_hangs_is_bounded(theirs: TracerProvider, receive
     _spans(theirs, 5)
     started = time.monotonic()
     report = pipeline.flush(0.3)
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 2.9
     assert not report and report.pending == 5
     receiver.fault = Fault.none
 
@@ -86,7 +86,7 @@ def test_what_their_full_queue_dropped_is_counted(theirs: TracerProvider, receiv
     pipeline.attach(theirs)
     _spans(theirs, 1000)
     receiver.fault = Fault.none
-    report = pipeline.flush(20)
+    report = pipeline.flush(60)
     assert report.dropped["user_pipeline"] + report.exported == 1000
     assert report.exported == len(received(receiver)) < 1000
     theirs.shutdown()
@@ -148,7 +148,7 @@ def test_our_processor_in_their_provider_is_the_truth(theirs: TracerProvider, re
     pipeline = Pipeline()
     pipeline.attach(theirs)
     _spans(theirs, 4)
-    assert pipeline.flush(10).exported == len(received(receiver)) == 4
+    assert pipeline.flush(60).exported == len(received(receiver)) == 4
     theirs.shutdown()
 
 

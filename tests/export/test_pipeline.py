@@ -120,7 +120,7 @@ def test_all_three_signals_arrive(built: pipeline.Pipeline, receiver: Receiver) 
     built.tracer_provider.get_tracer("t").start_span("s").end()
     built.meter_provider.get_meter("m").create_counter("calls").add(2)
     built.logger_provider.get_logger("l").emit(LogRecord(timestamp=1, body="said"))
-    assert built.flush(10)
+    assert built.flush(60)
     assert [span.name for span in receiver.store.spans()] == ["s"]
     assert [record.body for record in receiver.store.logs()] == ["said"]
     assert "calls" in {metric.name for metric in receiver.store.metrics()}
@@ -142,14 +142,14 @@ def test_the_sdks_own_metrics_carry_the_same_figures(built: pipeline.Pipeline, r
     assert built.tracer_provider
     tracer = built.tracer_provider.get_tracer("t")
     [tracer.start_span("s").end() for _ in range(7)]
-    built._spans and built._spans.flush(10)  # type: ignore[func-returns-value]
+    built._spans and built._spans.flush(60)  # type: ignore[func-returns-value]
     receiver.fault = Fault.refuse(400)
     [tracer.start_span("s").end() for _ in range(3)]
-    built._spans and built._spans.flush(10)  # type: ignore[func-returns-value]
+    built._spans and built._spans.flush(60)  # type: ignore[func-returns-value]
     receiver.fault = Fault.none
     built.tracer_provider.shutdown()
     tracer.start_span("late").end()
-    built.flush(10)
+    built.flush(60)
     assert _figures(receiver, names.EXPORTER_EXPORTED) == {"": 7, "rejected": 3}
     assert _figures(receiver, names.PROCESSOR_PROCESSED) == {"": 10, "after_shutdown": 1}
     assert _figures(receiver, names.PROCESSOR_QUEUE_CAPACITY) == {"": 65_536}
