@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-fast test-lowest lint types docs wheel bench frameworks clean
+.PHONY: help demo test test-fast test-lowest lint types docs wheel bench frameworks test-frameworks test-proxy proxy-env frameworks-env clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,7 +54,17 @@ wheel: $(VENV)/.dev ## build the wheel, check it, and use it outside the checkou
 bench: $(VENV)/.dev ## cost beside a hand-written span and beside the peers
 	$(BIN)/python -m benchmarks
 
-frameworks: $(VENV)/.dev ## real frameworks on top of LiteLLM; sets up an environment of its own
+# Environments beside the tests' own; `tests/environments.py` finds them.
+proxy-env frameworks-env: %-env:
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/pip install --quiet --disable-pip-version-check -e '.[$*]'
+
+test-frameworks: frameworks
+
+test-proxy: $(VENV)/.dev proxy-env ## the real LiteLLM Proxy; sets up an environment of its own
+	$(BIN)/python -m pytest tests/proxy $(PYTEST_ARGS)
+
+frameworks: $(VENV)/.dev frameworks-env ## real frameworks on top of LiteLLM; sets up an environment of its own
 	$(BIN)/python -m pytest tests/frameworks -m frameworks $(PYTEST_ARGS)
 
 clean: ## take away what was made

@@ -26,7 +26,7 @@ MASTER = "sk-master-" + "m" * 40
 UPSTREAM = "sk-upstream-key-0123456789"
 OURS = "otel_llm_bridge"
 #: The Proxy takes its time to start on a busy machine.
-START = 150.0
+START = 400.0
 
 
 def config(provider: FakeProvider, callbacks: list[str], **settings: Any) -> dict[str, Any]:

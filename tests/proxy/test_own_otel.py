@@ -11,7 +11,7 @@ from otel_llm_bridge.viewer import Receiver
 
 from . import support
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 VERSIONS = {"v1": {}, "v2": {"LITELLM_OTEL_V2": "true"}}
 

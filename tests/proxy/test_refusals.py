@@ -11,7 +11,7 @@ from otel_llm_bridge.viewer import Receiver
 from . import support
 from .support import GOOD, LIMITED, Proxy
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 class Refusal(NamedTuple):

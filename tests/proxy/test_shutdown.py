@@ -12,7 +12,7 @@ from otel_llm_bridge.viewer import Receiver
 
 from . import support
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 #: How it is served -> arguments of ``litellm``.
 SERVERS = {

@@ -12,7 +12,7 @@ from otel_llm_bridge.viewer import Receiver
 from . import support
 from .support import ADMIN, GOOD, MASTER, UPSTREAM, Proxy
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 #: Requests that make no trace of ours; ``/health`` calls every deployment.
 HEALTH = ["/health/liveliness", "/health/readiness", "/health", "/metrics", "/routes"]

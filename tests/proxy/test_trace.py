@@ -12,7 +12,7 @@ from otel_llm_bridge.viewer import Receiver
 from . import support
 from .support import Proxy
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 #: group -> kinds of the attempts that one request takes.
 GROUPS = {"assistant": ["first"], "flaky": ["first", "retry", "fallback"]}
