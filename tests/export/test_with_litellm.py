@@ -17,7 +17,8 @@ from .support import Program, received, run, until
 _CANARY = "the-prompt-that-must-not-be-on-disk"
 
 _PREAMBLE = f"""
-import asyncio, os, signal, sys, threading
+import asyncio, faulthandler, os, signal, sys, threading
+faulthandler.dump_traceback_later(140, exit=True)
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 import otel_llm_bridge
 otel_llm_bridge.instrument()
