@@ -44,6 +44,7 @@ __all__ = [
     "dispatcher",
     "drain",
     "install",
+    "process_end",
     "register",
     "registered",
     "remove",
@@ -92,9 +93,7 @@ def register(
         ValueError, TypeError: another argument does not fit.
     """
     dispatcher.settings  # noqa: B018  # resolves the limit
-    return dispatcher.registry.register(
-        callback, on=on, mode=mode, key=key, owner=owner, timeout=timeout, on_error=on_error
-    )
+    return dispatcher.registry.register(callback, on=on, mode=mode, key=key, owner=owner, timeout=timeout, on_error=on_error)
 
 
 @contextlib.contextmanager
@@ -102,6 +101,7 @@ def registered(callback: Any, *, local: bool = False, **options: Any) -> Iterato
     """Call ``callback`` for the calls within the ``with`` block.
 
     Args:
+        callback: as for `register`.
         local: only for calls that begin in the context (task, thread) of the block, so that a callback for one
             request sees nothing of the requests beside it.
         **options: those of `register`.
@@ -166,6 +166,7 @@ def install(settings: Settings, get_tracer: Callable[[], Tracer] | None = None) 
     """Take over the options, and take part in the end of loops, of the process and of its children.
 
     Args:
+        settings: the options.
         get_tracer: gives the tracer for ``litellm.callback`` spans.
     """
     global _installed, _hooked

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .dispatch import Dispatcher
-from .lanes import Lane, Run
 from .hosts import wait_for
+from .lanes import Lane, Run
 from .points import POINTS, Binding, Event
 
 
@@ -21,7 +21,10 @@ class Call:
         span_context: of the call's span, for links.
     """
 
-    __slots__ = ("__weakref__", "_closed", "_dispatcher", "_ended", "_inline", "_lanes", "_loop", "_raised", "_scoped", "is_async", "span_context")
+    __slots__ = (
+        "__weakref__", "_closed", "_dispatcher", "_ended", "_inline", "_lanes", "_loop", "_raised", "_scoped", "is_async",
+        "span_context",
+    )  # fmt: skip
 
     def __init__(self, dispatcher: Dispatcher, *, is_async: bool, span_context: Any = None) -> None:
         self._dispatcher = dispatcher
@@ -44,7 +47,9 @@ class Call:
         """Whether anybody listens at ``point``."""
         return bool(self._dispatcher.registry.at(point)) or any(point in one.points for one in self._scoped)
 
-    def emit(self, point: str, load: Callable[[], Mapping[str, Any]], details: Mapping[str, Any] | None = None, *, waited: bool = True) -> None:
+    def emit(
+        self, point: str, load: Callable[[], Mapping[str, Any]], details: Mapping[str, Any] | None = None, *, waited: bool = True
+    ) -> None:
         """Tell the callbacks what has happened. Costs one look-up when nobody listens.
 
         Args:
@@ -159,5 +164,3 @@ def _telling(binding: Binding, call: Call) -> Binding:
             raise
 
     return Binding(asynchronous if binding.is_async else sync, binding.is_async)
-
-

@@ -80,13 +80,15 @@ async def adrain(dispatcher: Dispatcher, timeout: float | None = None) -> DrainR
         if host.loop.is_running():
             await host.drain(left)
         else:
-            await _in_a_thread(lambda host=host, left=left: _drain_one(dispatcher, host, left), left, dispatcher)  # type: ignore[misc]
+            await _in_a_thread(lambda host=host, left=left: _drain_one(dispatcher, host, left), left, dispatcher)
     return begun.report()
 
 
 async def drain_loop(dispatcher: Dispatcher, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-    """At the end of ``loop``: what does not come to its end in time is cancelled and counted; what has not begun
-    goes on in the background."""
+    """At the end of ``loop``: what does not come to its end in time is cancelled and counted.
+
+    What has not begun by then goes on in the background.
+    """
     host = dispatcher.known_host(loop)
     if host is not None and not await host.drain(seconds):
         host.close(dispatcher.background)

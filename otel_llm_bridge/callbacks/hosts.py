@@ -15,11 +15,12 @@ from .workers import Workers
 class Host:
     """An event loop as a place to run callbacks. Holds them strongly until they are done."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, workers: Workers, finished: Finished, busy: set[Host]
-    ) -> None:
-        """
+    def __init__(self, loop: asyncio.AbstractEventLoop, workers: Workers, finished: Finished, busy: set[Host]) -> None:
+        """A place that runs nothing yet.
+
         Args:
+            loop: the event loop.
+            workers: where plain functions run.
             finished: told once for each run.
             busy: the host is in there while something is pending: held strongly, whatever becomes of its loop.
         """
@@ -137,9 +138,9 @@ class Host:
             if task is not None and run is not None:
                 with contextlib.suppress(RuntimeError):
                     self.loop.call_soon_threadsafe(_cancel, task, run, reason)
-            for run in (run, *lane.queue):
-                if run is not None:
-                    self._account(run, run.late or reason, None)
+            for dropped in (run, *lane.queue):
+                if dropped is not None:
+                    self._account(dropped, dropped.late or reason, None)
             lane.queue.clear()
         for then in told:
             then()

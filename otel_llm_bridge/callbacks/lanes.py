@@ -49,7 +49,7 @@ class Run:
 class Lane:
     """Runs that must happen in order. It lives on a host, and moves to another one if that host's loop closes."""
 
-    __slots__ = ("current", "host", "queue", "task", "_waiting")
+    __slots__ = ("_waiting", "current", "host", "queue", "task")
 
     def __init__(self, host: Host) -> None:
         self.host = host

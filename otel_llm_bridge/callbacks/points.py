@@ -87,10 +87,14 @@ class Event:
         details: Mapping[str, Any] | None = None,
         span_context: Any = None,
     ) -> None:
-        """
+        """An event that nobody has looked at yet.
+
         Args:
+            point: the lifecycle point.
             load: returns ``kwargs``, ``response_obj``, ``start_time`` and ``end_time`` (datetimes) as LiteLLM
                 gives them. Called once, when the first callback wants to know, maybe in another thread.
+            details: what belongs to this point only.
+            span_context: of the call's span.
         """
         self.point = point
         self.details = details or {}
@@ -206,7 +210,9 @@ def _hook(callback: object, method: str) -> Any:
 def _is_coroutine_function(function: Any) -> bool:
     while isinstance(function, functools.partial):
         function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(type(function), "__call__", None))
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(type(function), "__call__", None)  # noqa: B004  # the function itself is wanted
+    )
 
 
 def _bind_method(callback: object, point: Point, methods: tuple[str, ...]) -> Binding | None:
@@ -216,10 +222,7 @@ def _bind_method(callback: object, point: Point, methods: tuple[str, ...]) -> Bi
             continue
         parameters = point.parameters
         if _fits(method, (), parameters):
-            # By name, as LiteLLM does.
-            return Binding(
-                lambda event: method(**{name: getattr(event, name) for name in parameters}), _is_coroutine_function(method)
-            )
+            return Binding(_by_name(method, parameters), _is_coroutine_function(method))
         if _fits(method, _EVENT, ()):
             return Binding(method, _is_coroutine_function(method))
         raise CallbackSignatureError(
@@ -235,9 +238,17 @@ def _bind_function(function: Any, point: Point) -> Binding:
         return Binding(function, is_async)
     for form in point.forms:
         if _fits(function, form, ()):
-            return Binding(lambda event: function(*[getattr(event, name) for name in form]), is_async)
+            return Binding(_by_position(function, form), is_async)
     forms = " or ".join(f"({', '.join(form)})" for form in (*point.forms, _EVENT))
     raise CallbackSignatureError(f"{name_of(function)}{_signature(function)} cannot be called at {point.name!r}: it must take {forms}")
+
+
+def _by_name(method: Any, parameters: tuple[str, ...]) -> Callable[[Event], Any]:
+    return lambda event: method(**{name: getattr(event, name) for name in parameters})
+
+
+def _by_position(function: Any, parameters: tuple[str, ...]) -> Callable[[Event], Any]:
+    return lambda event: function(*[getattr(event, name) for name in parameters])
 
 
 def _wants_event(function: Any) -> bool:

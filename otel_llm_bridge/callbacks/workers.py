@@ -7,6 +7,7 @@ the process ends is waited for by `otel_llm_bridge.callbacks.dispatch`, with a d
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -74,10 +75,9 @@ class Workers:
                 result = function()
             except BaseException as raised:
                 error = raised if isinstance(raised, Exception) else RuntimeError(f"callback ended with {raised!r}")
-            try:
+            # A loop that has been closed: whoever closed it has accounted for this run.
+            with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(settle, result, error)
-            except RuntimeError:
-                pass  # the loop has been closed: whoever closed it has accounted for this run
 
         self.submit(job)
         return await future

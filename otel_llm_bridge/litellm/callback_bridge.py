@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..callbacks import Call, begin, dispatcher
+from ..callbacks import Call, begin, dispatcher, process_end
 from ..patching import Patch
 from . import callback_facts, rescue, rescue_calls, rescue_routers
 
@@ -45,7 +45,10 @@ def happened(call: Call, point: str, logging: Any, *, response: Any = None, deta
     """A lifecycle point on the way of ``call``.
 
     Args:
+        call: the call.
+        point: the lifecycle point.
         logging: LiteLLM's ``Logging`` object of the call.
+        details: what belongs to this point only.
         response: a chunk of the stream, or the answer, where there is one.
     """
     if call.wants(point):
@@ -72,6 +75,8 @@ def ended(
     """The call is over. Only the first time counts.
 
     Args:
+        call: the call.
+        cache_hit: whether LiteLLM's cache gave the answer; LiteLLM says ``False`` only for streams.
         logging: LiteLLM's ``Logging`` object of the call; ``None`` for a call of which it keeps no record.
         request: the arguments of the call, for that case.
         response: what the caller got; of a stream that was read to its end, the whole answer.
@@ -104,7 +109,7 @@ def ended(
 
 
 def _rescues() -> bool:
-    return rescue.NAME in rescue.process_end.feeders
+    return rescue.NAME in process_end.feeders
 
 
 def _integration(name: str) -> Any:

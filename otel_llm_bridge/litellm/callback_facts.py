@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import copy
-import datetime
+import datetime as dt
 import functools
 import traceback
 from collections.abc import Callable, Mapping
@@ -35,9 +35,7 @@ def twin_of(logging: Any) -> Any:
     """A copy of LiteLLM's ``Logging`` object that has logged nothing yet, and logs to nobody."""
     twin = copy.copy(logging)
     twin.model_call_details = {
-        name: value
-        for name, value in logging.model_call_details.items()
-        if not name.startswith("has_logged_") and name not in _DONE_MARKS
+        name: value for name, value in logging.model_call_details.items() if not name.startswith("has_logged_") and name not in _DONE_MARKS
     }
     twin.get_combined_callback_list = lambda *_args, **_kwargs: []
     setattr(twin, IS_TWIN, True)
@@ -46,7 +44,7 @@ def twin_of(logging: Any) -> Any:
 
 def snapshot(logging: Any, response: Any = None) -> Load:
     """The record as it is now: for the points before the call is over."""
-    details, start, end = dict(logging.model_call_details), logging.start_time, datetime.datetime.now()
+    details, start, end = dict(logging.model_call_details), logging.start_time, _now()
     return lambda: _facts(details, response, start, end)
 
 
@@ -54,10 +52,13 @@ def success(logging: Any, response: Any, *, is_async: bool, cache_hit: bool | No
     """The record of a call that has succeeded.
 
     Args:
+        logging: LiteLLM's ``Logging`` object of the call.
+        is_async: whether the call was awaited.
+        cache_hit: as LiteLLM tells its handlers.
         response: as the caller got it; of a stream the whole answer, put together.
         outcome: how a stream ended that was not read to its end.
     """
-    end = datetime.datetime.now()
+    end = _now()
 
     def load() -> Mapping[str, Any]:
         twin = twin_of(logging)
@@ -81,7 +82,7 @@ def success(logging: Any, response: Any, *, is_async: bool, cache_hit: bool | No
 
 def failure(logging: Any, error: BaseException) -> Load:
     """The record of a call that has raised ``error``."""
-    end = datetime.datetime.now()
+    end = _now()
 
     def load() -> Mapping[str, Any]:
         details = logging.model_call_details
@@ -100,7 +101,7 @@ def failure(logging: Any, error: BaseException) -> Load:
 def without_record(request: Mapping[str, Any], response: Any, error: BaseException | None = None) -> Load:
     """For a call of which LiteLLM keeps no record, such as ``moderation``."""
     kwargs = {**request, **({"exception": error, "traceback_exception": text_of(error)} if error is not None else {})}
-    now = datetime.datetime.now()
+    now = _now()
     return lambda: _facts(kwargs, response, now, now)
 
 
@@ -112,6 +113,10 @@ def text_of(error: BaseException) -> str:
 def interrupted(error: BaseException | None) -> bool:
     """Whether LiteLLM's own handlers did not see ``error``: they catch ``Exception`` only."""
     return isinstance(error, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit))
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now()  # noqa: DTZ005  # LiteLLM's own times are naive local ones
 
 
 def _facts(kwargs: dict[str, Any], response: Any, start: Any, end: Any) -> Mapping[str, Any]:

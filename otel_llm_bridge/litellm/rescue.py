@@ -31,10 +31,13 @@ NAME: Final = "LiteLLM's own callbacks"
 
 _LOGGING: Final = "litellm.litellm_core_utils.litellm_logging"
 #: What LiteLLM awaits, queues or starts as a bare task to run its async callbacks.
-_ASYNC_HANDLERS: Final = tuple(
-    Target(_LOGGING, f"Logging.{name}")
-    for name in ("async_success_handler", "async_failure_handler", "dispatch_success_handlers", "dispatch_failure_handlers")
-) + (Target("litellm.utils", "_client_async_logging_helper"),)
+_ASYNC_HANDLERS: Final = (
+    Target(_LOGGING, "Logging.async_success_handler"),
+    Target(_LOGGING, "Logging.async_failure_handler"),
+    Target(_LOGGING, "Logging.dispatch_success_handlers"),
+    Target(_LOGGING, "Logging.dispatch_failure_handlers"),
+    Target("litellm.utils", "_client_async_logging_helper"),
+)
 _WORKER: Final = Target("litellm.litellm_core_utils.logging_worker", "GLOBAL_LOGGING_WORKER")
 _EXECUTOR: Final = Target("litellm.litellm_core_utils.thread_pool_executor", "executor")
 
@@ -76,8 +79,8 @@ class Own:
     async def drain(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         """Let ``loop`` go on until nothing is pending on it; then take over what has not begun."""
         end = time.monotonic() + seconds
-        while self.pending(loop) and time.monotonic() < end:
-            await asyncio.sleep(_POLL)
+        while self.pending(loop) and time.monotonic() < end:  # noqa: ASYNC110
+            await asyncio.sleep(_POLL)  # LiteLLM's queue and tasks have nothing to wait on
         if not self.pending(loop):
             return
         self.take_over(loop)

@@ -124,6 +124,8 @@ def stream_left(logging: Any, answer: Any, outcome: str, error: BaseException | 
     """A stream was not read to its end; ``outcome`` says how it ended.
 
     Args:
+        logging: LiteLLM's ``Logging`` object of the call.
+        outcome: how the stream ended.
         answer: what was read of it, as one answer; or else
         error: why there is nothing.
     """

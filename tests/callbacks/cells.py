@@ -105,9 +105,7 @@ class Cell:
         """A Router over one deployment."""
         arguments = self.arguments()
         arguments.pop("messages")
-        return litellm.Router(
-            [{"model_name": "group", "litellm_params": {"model": "openai/gpt-4o-mini", **arguments}}], num_retries=0
-        )
+        return litellm.Router([{"model_name": "group", "litellm_params": {"model": "openai/gpt-4o-mini", **arguments}}], num_retries=0)
 
     def call(self) -> None:
         """A call of the cell's kind, in sync code."""

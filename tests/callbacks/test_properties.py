@@ -19,9 +19,7 @@ from .conftest import told
 MODES = st.sampled_from(["inline", "tracked", "background"])
 KINDS = st.sampled_from(["sync", "async"])
 #: What one call does: how many chunks it has, how it ends, and whether its end is told again.
-CALLS = st.tuples(
-    st.integers(0, 3), st.sampled_from(["success", "failure", "cancel", "left"]), st.booleans(), st.booleans()
-)
+CALLS = st.tuples(st.integers(0, 3), st.sampled_from(["success", "failure", "cancel", "left"]), st.booleans(), st.booleans())
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -203,9 +203,7 @@ class TestTold:
         litellm.callbacks = [own]
         callbacks.register(lambda event: ours.append((event.kwargs, event.response_obj)))
         for stream in (False, True):
-            arguments = Calls(provider.url).arguments(
-                stream=stream, user="jane", metadata={"team": "search"}, temperature=0.5
-            )
+            arguments = Calls(provider.url).arguments(stream=stream, user="jane", metadata={"team": "search"}, temperature=0.5)
 
             async def main(arguments: Any = arguments, stream: bool = stream) -> None:
                 result = await litellm.acompletion(**arguments)
