@@ -104,8 +104,9 @@ def after_fork_in_child(callback: Callable[[], None]) -> None:
 def install(settings: Settings) -> None:
     """Take part in the end of this process and of its forked children. Calling it again changes nothing."""
     global _settings
+    if _settings is None:
+        atexit.register(_at_exit)
     _settings = settings
-    _to_the_front()
     _hook_fork()
     _watch_finalizers()
     if settings.handle_signals:
@@ -124,8 +125,9 @@ def uninstall() -> None:
 def provider_seen(provider: object) -> None:
     """Make sure that our routine runs before ``provider`` shuts itself down. Cheap: call it for every span.
 
-    `atexit` runs the last registered function first, so we register again whenever a provider appears
-    that may be younger than our last registration.
+    `atexit` runs the last registered function first, so we register once more whenever a provider appears
+    that may be younger than our last registration. The earlier registration stays, and does nothing when its
+    turn comes: taking it back while the exit hooks already run would leave us with none.
     """
     global _last_provider
     if _last_provider() is provider or _settings is None:
@@ -134,7 +136,7 @@ def provider_seen(provider: object) -> None:
         _last_provider = weakref.ref(provider)
     except TypeError:
         _last_provider = lambda: provider  # noqa: E731
-    _to_the_front()
+    atexit.register(_at_exit)
 
 
 def run(reason: str, timeout: float | None = None) -> bool:
@@ -200,11 +202,6 @@ def _hook_fork() -> None:
     if not _fork_hooked and hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_after_fork)
         _fork_hooked = True
-
-
-def _to_the_front() -> None:
-    atexit.unregister(_at_exit)
-    atexit.register(_at_exit)
 
 
 def _after_fork() -> None:

@@ -63,6 +63,10 @@ ENDINGS = {
         """,
         0,
     ),
+    "the first provider is seen in an exit hook": (
+        "import atexit\natexit.register(lambda: (lifetime.provider_seen(provider), [span(i) for i in range(20)]))",
+        0,
+    ),
     "an exit hook makes spans": (
         "import atexit\natexit.register(lambda: [span(i) for i in range(20)])",
         0,
