@@ -1,0 +1,324 @@
+"""What is recorded of a conversation: its form, its limits, and who may have it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import jsonschema
+import pytest
+from opentelemetry.sdk._logs import LoggerProvider, export
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+import otel_llm_bridge
+from otel_llm_bridge import ContentPolicy, RedactingExporter, RedactingLogExporter, redactors, streams
+from tests.conftest import Bridge
+from tests.demo.families import BY_NAME, FAMILIES, PROMPT, Family
+
+#: The class was renamed.
+MemoryLogs: Final[Any] = getattr(export, "InMemoryLogRecordExporter", None) or export.InMemoryLogExporter  # type: ignore[attr-defined]
+_SCHEMAS: Final = next(Path(__file__).parents[1].joinpath("semconv_data").rglob("gen-ai-input-messages.json")).parent
+SCHEMAS: Final = {
+    f"gen_ai.{name.replace('-', '_', 1) if name.startswith('system') else name.replace('-', '.')}": json.loads(
+        (_SCHEMAS / f"gen-ai-{name}.json").read_text()
+    )
+    for name in ("input-messages", "output-messages", "system-instructions", "tool-definitions")
+}
+
+
+async def make(family: Family, provider: Any, **more: Any) -> Any:
+    """Make the call of a row, and read its stream."""
+    result = family.callable()(**family.kwargs(provider, **more))
+    if family.is_async:
+        result = await result
+    if family.streams:
+        return [chunk async for chunk in result] if family.is_async else list(result)
+    return result
+
+
+def valid(attribute: str, value: Any) -> list[Any]:
+    """The document, checked against its schema, every part of a known type against the schema of that type."""
+    document: list[Any] = json.loads(value) if isinstance(value, str) else json.loads(json.dumps(value))
+    schema = SCHEMAS[attribute]
+    jsonschema.validate(document, schema)
+    known = {
+        node["properties"]["type"]["const"]: name
+        for name, node in schema["$defs"].items()
+        if "const" in node.get("properties", {}).get("type", {})
+    }
+    for item in document:
+        for part in item.get("parts", [item] if attribute == "gen_ai.system_instructions" else []):
+            if part["type"] in known:
+                jsonschema.validate(part, {"$ref": f"#/$defs/{known[part['type']]}", "$defs": schema["$defs"]})
+            else:
+                assert part["type"] == "generic", part
+    return document
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+async def test_every_family_is_valid(family: Family, provider: Any, make_bridge: Callable[..., Bridge]) -> None:
+    """Each family's documents follow the schemas, and both sides of the conversation are there."""
+    bridge = make_bridge(capture_content="SPAN_ONLY")
+    await make(family, provider)
+    said = dict(bridge.span().attributes or {})
+    documents = {name: valid(name, value) for name, value in said.items() if name in SCHEMAS}
+    if not family.path.endswith("transcription"):
+        assert family.arguments.get("query", PROMPT) in json.dumps(documents["gen_ai.input.messages"])
+    if family.path.endswith("embedding"):
+        assert "gen_ai.output.messages" not in documents, "vectors are never recorded"
+    else:
+        (answer, *_) = documents["gen_ai.output.messages"]
+        assert answer["role"] == "assistant" and answer["parts"]
+
+
+_PIXEL: Final = b"\x89PNG\r\n\x1a\n" + bytes(1500)
+_DATA_URL: Final = "data:image/png;base64," + base64.b64encode(_PIXEL).decode()
+RICH: Final[list[dict[str, Any]]] = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": [{"type": "text", "text": "What is this?"}, {"type": "image_url", "image_url": {"url": _DATA_URL}}]},
+    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]},
+    {"role": "assistant", "content": None, "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": "it"}'}}]},
+    {"role": "tool", "tool_call_id": "c1", "content": '{"seen": true}'},
+]  # fmt: skip
+
+
+def test_parts(provider: Any, make_bridge: Callable[..., Bridge]) -> None:
+    """Text, images, tool calls and tool responses are parts of their own; data in place is type, size and hash."""
+    import litellm
+
+    bridge = make_bridge(capture_content="SPAN_ONLY")
+    litellm.completion(model="openai/reasoning", api_base=provider.api_base, api_key="sk-x", messages=RICH)
+    span = bridge.span()
+    messages = valid("gen_ai.input.messages", (span.attributes or {})["gen_ai.input.messages"])
+    assert [message["role"] for message in messages] == ["system", "user", "user", "assistant", "tool"]
+    blob = messages[1]["parts"][1]
+    assert (blob["type"], blob["mime_type"], blob["size"]) == ("blob", "image/png", len(_PIXEL))
+    assert blob["sha256"] == hashlib.sha256(_PIXEL).hexdigest()
+    assert messages[2]["parts"] == [{"type": "uri", "modality": "image", "uri": "https://example.com/a.png"}]
+    assert messages[3]["parts"] == [{"type": "tool_call", "name": "look", "arguments": {"at": "it"}, "id": "c1"}]
+    assert messages[4]["parts"] == [{"type": "tool_call_response", "response": {"seen": True}, "id": "c1"}]
+    assert _DATA_URL[40:200] not in span.to_json()
+    answer = valid("gen_ai.output.messages", (span.attributes or {})["gen_ai.output.messages"])
+    assert [part["type"] for part in answer[0]["parts"]] == ["reasoning", "text"]
+
+
+def test_instructions_apart(provider: Any, make_bridge: Callable[..., Bridge]) -> None:
+    """Instructions that an API takes beside its messages are recorded as such."""
+    import litellm
+
+    bridge = make_bridge(capture_content="SPAN_ONLY")
+    litellm.responses(model="openai/gpt-4o-mini", input="Hi", instructions="Be brief.", api_base=provider.api_base, api_key="sk-x")
+    value = (bridge.span().attributes or {})["gen_ai.system_instructions"]
+    assert valid("gen_ai.system_instructions", value) == [{"type": "text", "content": "Be brief."}]
+
+
+async def test_a_later_change_is_not_recorded(provider: Any, make_bridge: Callable[..., Bridge]) -> None:
+    """A list that the caller changes while the stream is open is recorded as it was at the call."""
+    import litellm
+
+    bridge = make_bridge(capture_content="SPAN_ONLY")
+    messages = [{"role": "user", "content": "as it was"}]
+    stream = await litellm.acompletion(model="openai/gpt-4o-mini", messages=messages, stream=True, api_base=provider.api_base, api_key="sk-x")
+    messages[0]["content"] = "changed"
+    messages.append({"role": "user", "content": "added"})
+    async for _ in stream:
+        pass
+    recorded = str((bridge.span().attributes or {})["gen_ai.input.messages"])
+    assert "as it was" in recorded and "changed" not in recorded and "added" not in recorded
+
+
+@pytest.mark.parametrize(
+    ("mode", "on_span", "on_event"),
+    [("NO_CONTENT", False, False), ("SPAN_ONLY", True, False), ("EVENT_ONLY", False, True), ("SPAN_AND_EVENT", True, True)],
+)
+@pytest.mark.parametrize("behaviour", ["echo", "error-echo"])
+def test_where_it_goes(mode: str, on_span: bool, on_event: bool, behaviour: str, provider: Any, make_bridge: Callable[..., Bridge]) -> None:
+    """Each mode puts content where it says, for answers and for errors; events have structured values."""
+    import litellm
+
+    memory = MemoryLogs()
+    logs = LoggerProvider(shutdown_on_exit=False)
+    logs.add_log_record_processor(export.SimpleLogRecordProcessor(memory))
+    bridge = make_bridge(capture_content=mode, logger_provider=logs)
+    failed = behaviour.startswith("error")
+    try:
+        litellm.completion(model="openai/gpt-4o-mini", messages=[{"role": "user", "content": PROMPT}], api_base=provider.at(behaviour), api_key="sk-x", max_retries=0)
+    except litellm.BadRequestError:
+        assert failed
+    span = bridge.span()
+    assert (PROMPT in span.to_json()) == on_span
+    assert (PROMPT in str(span.status.description)) == (on_span and failed)
+    records = {record.log_record.event_name: dict(record.log_record.attributes) for record in memory.get_finished_logs()}
+    assert ("gen_ai.client.inference.operation.details" in records) == on_event
+    assert ("gen_ai.client.operation.exception" in records) == (on_event and failed)
+    assert (PROMPT in repr(records)) == on_event
+    if on_event:
+        details = records["gen_ai.client.inference.operation.details"]
+        assert not isinstance(details["gen_ai.input.messages"], str)
+        valid("gen_ai.input.messages", json.loads(json.dumps(details["gen_ai.input.messages"], default=dict)))
+        assert details["gen_ai.operation.name"] == "chat"
+
+
+def test_limits(provider: Any, make_bridge: Callable[..., Bridge]) -> None:
+    """A document that is too long is shortened and still valid JSON in the schema's form."""
+    import litellm
+
+    bridge = make_bridge(capture_content="SPAN_ONLY", max_attribute_bytes=2048)
+    litellm.completion(model="openai/gpt-4o-mini", messages=[{"role": "user", "content": "long words " * 5000}], api_base=provider.api_base, api_key="sk-x")
+    value = str((bridge.span().attributes or {})["gen_ai.input.messages"])
+    assert len(value.encode()) <= 2048
+    assert "long words" in json.dumps(valid("gen_ai.input.messages", value))
+
+
+@pytest.mark.parametrize(
+    ("redactor", "text", "left"),
+    [
+        ("emails", "write to jane.doe@example.co.uk now", "write to [e-mail] now"),
+        ("emails", "a@b is no address", "a@b is no address"),
+        ("cards", "card 4111 1111 1111 1111 ok", "card [card] ok"),
+        ("cards", "number 4111 1111 1111 1112 is none", "number 4111 1111 1111 1112 is none"),
+        ("keys", "use sk-proj-abcdefghijklmnop please", "use [key] please"),
+        ("keys", "Authorization: Bearer abcdefgh12345678", "Authorization: [key] [key]"),
+        ("keys", "AKIAIOSFODNN7EXAMPLE and AIzaSyA1234567890abcdefghijk", "[key] and [key]"),
+        ("keys", "a task-force and a risk-free desk", "a task-force and a risk-free desk"),
+        ("everything", "four", "[4 characters]"),
+    ],
+)
+def test_ready_made_redactors(redactor: str, text: str, left: str) -> None:
+    """The ready-made redactors find what they are for, and leave the rest."""
+    assert redactors.by_name(redactor)(text) == left
+
+
+def test_redactor(provider: Any, make_bridge: Callable[..., Bridge]) -> None:
+    """A redactor sees every text, tool arguments included, and what it raises is recorded as nothing."""
+    import litellm
+
+    def mine(text: str) -> str:
+        if "explode" in text:
+            raise ValueError(text)
+        return text.replace("Paris", "[city]")
+
+    bridge = make_bridge(capture_content="SPAN_ONLY", redactor=redactors.chain(redactors.emails, mine))
+    messages = [
+        {"role": "user", "content": "Paris, a@example.com"},
+        {"role": "assistant", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"Paris": ["Paris"]}'}}]},
+        {"role": "tool", "tool_call_id": "1", "content": "explode now"},
+    ]
+    litellm.completion(model="openai/echo", messages=messages, api_base=provider.api_base, api_key="sk-x")
+    said = bridge.span().to_json()
+    assert "Paris" not in said and "a@example.com" not in said and "explode" not in said
+    assert "[city], [e-mail]" in said and "the redactor failed" in said
+
+
+def test_a_redactor_that_is_not_there(provider: Any, make_bridge: Callable[..., Bridge], caplog: pytest.LogCaptureFixture) -> None:
+    """Where the redactor cannot be loaded nothing is captured, and a warning says so."""
+    import litellm
+
+    bridge = make_bridge(capture_content="SPAN_ONLY", redactor="no.such.module:redact")
+    litellm.completion(model="openai/gpt-4o-mini", messages=[{"role": "user", "content": PROMPT}], api_base=provider.api_base, api_key="sk-x")
+    assert PROMPT not in bridge.span().to_json()
+    assert "no.such.module:redact" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["completion", "completion-stream", "error"])
+async def test_two_destinations(name: str, provider: Any, make_bridge: Callable[..., Bridge]) -> None:
+    """One exporter has everything, the other one no content, on success, failure and stream."""
+    bridge = make_bridge(capture_content="SPAN_ONLY")
+    outside = InMemorySpanExporter()
+    bridge.provider.add_span_processor(SimpleSpanProcessor(RedactingExporter(outside)))
+    if name == "error":
+        with pytest.raises(Exception, match="Invalid value"):
+            await make(BY_NAME["completion"], provider, api_base=provider.at("error-echo"))
+    else:
+        await make(BY_NAME[name], provider)
+    full, (copy,) = bridge.span(), outside.get_finished_spans()
+    assert PROMPT in full.to_json() and PROMPT not in copy.to_json()
+    assert copy.context == full.context and copy.name == full.name and copy.status.status_code == full.status.status_code
+    left_out = set(full.attributes or {}) - set(copy.attributes or {})
+    assert left_out and all(attribute.startswith("gen_ai.") and attribute in SCHEMAS for attribute in left_out)
+    assert [event.name for event in copy.events] == [event.name for event in full.events]
+
+
+def test_two_destinations_of_logs(provider: Any, make_bridge: Callable[..., Bridge]) -> None:
+    """The same for log records; with a redactor the other one has the redacted text."""
+    import litellm
+
+    memories = [MemoryLogs() for _ in range(3)]
+    policies = [None, ContentPolicy(), ContentPolicy("EVENT_ONLY", redactor=lambda text: text.replace("France", "[land]"))]
+    logs = LoggerProvider(shutdown_on_exit=False)
+    for memory, policy in zip(memories, policies, strict=True):
+        exporter = memory if policy is None else RedactingLogExporter(memory, policy)
+        logs.add_log_record_processor(export.SimpleLogRecordProcessor(exporter))
+    make_bridge(capture_content="EVENT_ONLY", logger_provider=logs)
+    litellm.completion(model="openai/gpt-4o-mini", messages=[{"role": "user", "content": PROMPT}], api_base=provider.api_base, api_key="sk-x")
+    full, nothing, some = (repr([dict(one.log_record.attributes) for one in memory.get_finished_logs()]) for memory in memories)
+    assert PROMPT in full and PROMPT not in nothing and "gen_ai.operation.name" in nothing
+    assert "capital of [land]" in some and "France" not in some
+
+
+class Hook:
+    """A completion hook as the GenAI utilities define it."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+
+    def on_completion(self, **conversation: Any) -> None:
+        self.calls.append(conversation)
+        if conversation["span"] is not None:
+            conversation["span"].set_attribute("gen_ai.input.messages_ref", "file:///there")
+
+
+def test_completion_hook(provider: Any, make_bridge: Callable[..., Bridge]) -> None:
+    """The hook is given the conversation as objects, after the redactor, also where nothing else records content."""
+    import litellm
+
+    hook = Hook()
+    bridge = make_bridge(completion_hook=hook, redactor=lambda text: text.replace("France", "[land]"))
+    litellm.completion(model="openai/gpt-4o-mini", messages=[{"role": "user", "content": PROMPT}], api_base=provider.api_base, api_key="sk-x")
+    (call,) = hook.calls
+    assert call["inputs"][0].role == "user" and call["inputs"][0].parts[0].content == "What is the capital of [land]?"
+    assert call["outputs"][0].parts[0].type == "text" and call["outputs"][0].finish_reason == "stop"
+    span = bridge.span()
+    assert (span.attributes or {})["gen_ai.input.messages_ref"] == "file:///there"
+    assert "gen_ai.input.messages" not in (span.attributes or {})
+
+
+def test_a_hook_that_raises(provider: Any, make_bridge: Callable[..., Bridge]) -> None:
+    """A broken hook breaks neither the call nor the span."""
+    import litellm
+
+    class Broken:
+        def on_completion(self, **_: Any) -> None:
+            raise RuntimeError("broken")
+
+    bridge = make_bridge(completion_hook=Broken())
+    answer = litellm.completion(model="openai/gpt-4o-mini", messages=[{"role": "user", "content": PROMPT}], api_base=provider.api_base, api_key="sk-x")
+    assert answer.choices and bridge.span().end_time
+
+
+async def test_a_stream_that_is_left(provider: Any, make_bridge: Callable[..., Bridge]) -> None:
+    """Of a stream that is left early, what the caller was given is recorded."""
+    import litellm
+
+    bridge = make_bridge(capture_content="SPAN_ONLY")
+    stream = await litellm.acompletion(model="openai/gpt-4o-mini", messages=[{"role": "user", "content": PROMPT}], stream=True, api_base=provider.api_base, api_key="sk-x")
+    given = ""
+    async for chunk in stream:
+        given += chunk.choices[0].delta.content or ""
+        if given.count(" ") >= 2:
+            break
+    await stream.aclose()
+    streams.settle_left_streams(5)
+    (answer,) = valid("gen_ai.output.messages", (bridge.span().attributes or {})["gen_ai.output.messages"])
+    assert answer["parts"] == [{"type": "text", "content": given}] and answer["finish_reason"] == "unknown"
+
+
+def test_public_names() -> None:
+    """Everything that the manual names is importable from the package."""
+    for name in otel_llm_bridge.__all__:
+        assert getattr(otel_llm_bridge, name) is not None
