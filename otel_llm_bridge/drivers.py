@@ -1,6 +1,6 @@
 """The only place where sync and async part ways.
 
-``begin`` gives an invocation, or `PASS_THROUGH` when the call is a part of one that is already running.
+``begin`` gives an invocation, or ``None`` when the call is a part of one that is already running.
 It is called inside the coroutine, so that the Context is detached where it was attached.
 """
 
@@ -10,11 +10,14 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from .invocation import Owed
 from .patching import Wrapper
 
 
 class Call(Protocol):
     """What a driver needs of an invocation."""
+
+    owed: Owed | None
 
     def __enter__(self) -> Any: ...
     def __exit__(self, *error: Any) -> None: ...
@@ -32,15 +35,23 @@ def driver_for(function: Callable[..., Any], begin: Begin) -> Wrapper:
         if begun is None:
             return wrapped(*args, **kwargs)
         invocation, settle = begun
-        with invocation:
-            return settle(wrapped(*args, **kwargs))
+        try:
+            with invocation:
+                return settle(wrapped(*args, **kwargs))
+        finally:
+            if invocation.owed is not None:
+                invocation.owed.settle()
 
     async def adrive(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         begun = begin(args, kwargs)
         if begun is None:
             return await wrapped(*args, **kwargs)
         invocation, settle = begun
-        with invocation:
-            return settle(await wrapped(*args, **kwargs))
+        try:
+            with invocation:
+                return settle(await wrapped(*args, **kwargs))
+        finally:
+            if invocation.owed is not None:
+                await invocation.owed.asettle()
 
     return adrive if inspect.iscoroutinefunction(function) else drive

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from . import guard, invocation, request, streams
+from . import callbacks, guard, invocation, request, streams
 from .content import ContentPolicy
 from .guard import guarded, logger
 from .metrics import Recorder
@@ -107,6 +107,7 @@ class LiteLLMInstrumentor(BaseInstrumentor):
         from .export import lifetime
 
         lifetime.install(settings)
+        callbacks.install(settings, lambda: self.providers.tracer if self.providers else None)
         lifetime.at_end(lifetime.Stage.FINISH_SPANS, "otel_llm_bridge: open spans", _finish_open)
         lifetime.after_fork_in_child(invocation.disown_open)
         lifetime.after_fork_in_child(streams.after_fork)
@@ -117,6 +118,7 @@ class LiteLLMInstrumentor(BaseInstrumentor):
         patches, self._patches = self._patches, None
         if patches is not None:
             restore(patches)
+            callbacks.uninstall()
         if self.providers is not None:
             lifetime.remove("otel_llm_bridge: open spans")
             if self.providers.pipeline is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry import context as context_api
 
@@ -28,6 +28,16 @@ _open: dict[int, Invocation] = {}
 _serial = itertools.count()
 
 
+class Owed(Protocol):
+    """Something to wait for, sync or async."""
+
+    def settle(self) -> None:
+        """Return when it is over."""
+
+    async def asettle(self) -> None:
+        """Return when it is over."""
+
+
 class Invocation:
     """One call while it runs: an upstream attempt, or the logical call above its attempts.
 
@@ -45,7 +55,7 @@ class Invocation:
     # A class of slots: one is made for each call.
     __slots__ = (
         "_lock", "_number", "_once", "_suspended", "_token", "bound", "clock", "context", "ended_clock", "error",
-        "facts", "finished", "kept", "layer", "parent", "span", "started_ns",
+        "facts", "finished", "kept", "layer", "owed", "parent", "span", "started_ns", "waited",
     )  # fmt: skip
 
     def __init__(self, layer: Layer, facts: dict[str, Any], parent: Invocation | None = None) -> None:
@@ -58,6 +68,10 @@ class Invocation:
         self.error: BaseException | None = None
         #: What a reader wants to keep until the end of the call: messages, the response, LiteLLM's Logging.
         self.kept: dict[str, Any] = {}
+        #: What the driver must still wait for before the call returns: callbacks that run inline.
+        self.owed: Owed | None = None
+        #: Whether there will be a driver that waits. Not for a call that is ended by somebody else.
+        self.waited = True
         self._lock = threading.Lock()
         self._suspended = False
         self._once: set[str] = set()
@@ -79,6 +93,8 @@ class Invocation:
     ) -> None:
         detach(self._token, self.context)
         if error is not None:
+            # A coroutine that is closed cannot wait any more.
+            self.waited = not isinstance(error, GeneratorExit)
             self.fail(error)
         elif not self._suspended:
             self.finish()
@@ -121,6 +137,8 @@ class Invocation:
             with guarded("finish"):
                 raise
         finally:
+            with guarded("after the end"):
+                self.layer.over(self)
             self.kept.clear()
 
     @property
@@ -155,6 +173,7 @@ def finish_open(outcome: str) -> int:
     count = 0
     for invocation in open_invocations():
         fact = "stream_outcome" if invocation._suspended else "outcome"
+        invocation.waited = False
         invocation.finish(**{fact: outcome})
         count += 1
     return count

@@ -32,13 +32,13 @@ class Plan:
 class LogicalCall(Invocation):
     """One request of the caller, however many attempts it takes."""
 
-    __slots__ = ("_calls_in_hop", "_last_ended", "_last_error", "_path", "hop")
+    __slots__ = ("_calls_in_hop", "_last_ended", "_path", "hop", "last_error")
 
     def __init__(self, layer: Layer, facts: dict[str, Any], parent: Invocation | None = None) -> None:
         self.hop = 0
         self._calls_in_hop = 0
         self._last_ended = 0.0
-        self._last_error: BaseException | None = None
+        self.last_error: BaseException | None = None
         group = facts.get("model_group")
         self._path = [group] if group else []
         super().__init__(layer, {"attempts": 0, "retries": 0, "fallbacks": 0, "path": self._path, **facts}, parent)
@@ -98,10 +98,10 @@ class LogicalCall(Invocation):
     def attempt_ended(self, attempt: Invocation) -> None:
         """An attempt is over."""
         self._last_ended = attempt.ended_clock
-        self._last_error = attempt.error
+        self.last_error = attempt.error
         if attempt.error is not None and self.facts.get("served_deployment") == attempt.facts.get("deployment_id"):
             # It broke in the middle of its answer: who served is the one that comes after, if any.
             self.facts.update(served_deployment=None, served_model=None, served_group=None)
 
     def _why(self) -> dict[str, str]:
-        return {} if self._last_error is None else {gen_ai.ERROR_TYPE: type(self._last_error).__qualname__}
+        return {} if self.last_error is None else {gen_ai.ERROR_TYPE: type(self.last_error).__qualname__}

@@ -73,6 +73,7 @@ class StreamRecorder:
         if isinstance(error, (StopIteration, StopAsyncIteration)):
             self.end(names.OUTCOME_COMPLETE)
         elif isinstance(error, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)):
+            self.invocation.waited = not isinstance(error, GeneratorExit)
             self.end(names.OUTCOME_CANCELLED)
         else:
             self.end(names.OUTCOME_ERROR, error)
@@ -134,6 +135,8 @@ def _closing(close: Callable[..., Any], recorder: StreamRecorder) -> Callable[..
             return close(*args, **kwargs)
         finally:
             recorder.end(names.OUTCOME_CLOSED_EARLY)
+            if recorder.invocation.owed is not None:
+                recorder.invocation.owed.settle()
 
     return close_and_end
 
@@ -145,6 +148,8 @@ def _aclosing(aclose: Callable[..., Any], recorder: StreamRecorder) -> Callable[
             return await aclose(*args, **kwargs)
         finally:
             recorder.end(names.OUTCOME_CLOSED_EARLY)
+            if recorder.invocation.owed is not None:
+                await recorder.invocation.owed.asettle()
 
     return aclose_and_end
 
@@ -160,6 +165,8 @@ def _next(self: StreamProxy) -> Any:
     except BaseException as error:
         detach(token, recorder.context)
         recorder.raised(error)
+        if recorder.invocation.owed is not None:
+            recorder.invocation.owed.settle()
         raise
     detach(token, recorder.context)
     recorder.saw(chunk)
@@ -174,6 +181,8 @@ async def _anext(self: StreamProxy) -> Any:
     except BaseException as error:
         detach(token, recorder.context)
         recorder.raised(error)
+        if recorder.invocation.owed is not None:
+            await recorder.invocation.owed.asettle()
         raise
     detach(token, recorder.context)
     recorder.saw(chunk)
@@ -269,6 +278,7 @@ class _Reaper:
             left.set()
         else:
             with guarded("reaper"):
+                left.invocation.waited = False
                 left.end(names.OUTCOME_ABANDONED)
 
     def after_fork(self) -> None:

@@ -50,11 +50,21 @@ class Layer:
         self._kind = kind
         self._name = name
         self._at_end: list[Callable[[Invocation], None]] = []
+        self._when_over: list[Callable[[Invocation], None]] = []
         self._at_event: list[Callable[[Invocation, str, dict[str, Any]], None]] = []
 
     def at_end(self, see: Callable[[Invocation], None]) -> None:
         """Let ``see`` have each invocation at its end, while its span still records."""
         self._at_end.append(see)
+
+    def when_over(self, see: Callable[[Invocation], None]) -> None:
+        """Let ``see`` have each invocation after its span has ended; what it takes is not the call's."""
+        self._when_over.append(see)
+
+    def over(self, invocation: Invocation) -> None:
+        """The span has ended."""
+        for see in self._when_over:
+            see(invocation)
 
     def at_event(self, see: Callable[[Invocation, str, dict[str, Any]], None]) -> None:
         """Let ``see`` have each lifecycle event, whether the span records or not."""

@@ -140,6 +140,10 @@ class Call:
             await wait_for(lane.when_idle)
         self._reraise()
 
+    def keep(self, error: BaseException) -> None:
+        """What a callback that was registered with ``on_error="raise"`` has raised: for the one who settles."""
+        self._raised = self._raised or error
+
     def _reraise(self) -> None:
         error, self._raised = self._raised, None
         if error is not None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..drivers import driver_for
 from ..guard import logger, never_raises
-from ..neighbours import SUPPRESS, Neighbours
+from ..neighbours import NEST, Neighbours
 from ..patching import Patch, Target, Wrapper, apply
-from . import beside, hooks, own_otel, router
+from . import beside, callback_bridge, hooks, own_otel, router
 from .calls import Calls
 from .wrap_points import FAMILIES, REPEATED, targets
 
@@ -28,7 +28,7 @@ def install(settings: Settings, inference: Layer, router: Layer, below: Layer) -
         The patches, for `patching.restore`.
     """
     neighbours = Neighbours(settings.neighbours)
-    if neighbours.policy == SUPPRESS:
+    if neighbours.policy != NEST:
         own_otel.install(neighbours)
     calls = Calls(sys.modules["litellm"], inference, router, below, settings, neighbours)
     patches: list[Patch] = [Patch(Target(__name__, "neighbours"), neighbours.close)]
@@ -40,7 +40,8 @@ def install(settings: Settings, inference: Layer, router: Layer, below: Layer) -
             continue
         if patch is not None:
             patches.append(patch)
-    return patches
+    # After the hooks: it wraps some of the same functions, and is taken off first.
+    return patches + callback_bridge.install(settings)
 
 
 def _points(calls: Calls) -> list[tuple[Target, Callable[[Callable[..., Any]], Wrapper]]]:
@@ -70,4 +71,4 @@ def _repeated(calls: Calls) -> list[tuple[Target, Callable[[Callable[..., Any]],
 
 def _driver(begin: Callable[..., Any], function: Callable[..., Any]) -> Wrapper:
     parameters = tuple(inspect.signature(function).parameters)
-    return driver_for(function, never_raises(functools.partial(begin, parameters)))
+    return driver_for(function, never_raises(functools.partial(begin, inspect.iscoroutinefunction(function), parameters)))

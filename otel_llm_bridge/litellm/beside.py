@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 class Silence:
     """In the place of an invocation: nothing of the call is recorded, nor of the calls that it makes."""
 
+    owed = None
+
     def __enter__(self) -> Silence:
         self._context = silence()
         self._token = context_api.attach(self._context)

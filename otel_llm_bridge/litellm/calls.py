@@ -21,7 +21,7 @@ from ..propagation import Traceparent
 from ..semconv import gen_ai
 from ..streams import StreamRecorder, is_stream, proxy_for
 from ..who import is_suppressed
-from . import beside, caching, chunks, pricing, reading
+from . import beside, caching, chunks, pricing, reading, telling
 from .wrap_points import Family
 
 if TYPE_CHECKING:
@@ -72,11 +72,13 @@ class Calls:
         below.at_end(_tell_logical_call)
         inference.at_end(functools.partial(caching.settle, litellm))
         inference.at_end(_tell_logical_call)
+        telling.listen((inference, below), router)
 
     # --- the functions of a family -----------------------------------------------------------------
 
     def begin_call(
-        self, family: Family, call_type: str, parameters: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, family: Family, call_type: str, is_async: bool, parameters: tuple[str, ...], args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Begun | None:
         """A function of ``family`` is called; ``None`` when it is a part of a call that is running."""
         if is_suppressed():
@@ -97,10 +99,11 @@ class Calls:
             return unrecorded
         if outer is None and family.operation == gen_ai.CHAT and self._repeats(request):
             return self.begin_logical(str(request.get("model")), _BY_SDK, request)
-        return self._begin_inference(family, call_type, request, kwargs, self._claim(request), outer)
+        return self._begin_inference(family, call_type, is_async, request, kwargs, self._claim(request), outer)
 
     def begin_attempt(
-        self, family: Family, call_type: str, parameters: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, family: Family, call_type: str, is_async: bool, parameters: tuple[str, ...], args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Begun | None:
         """The function that LiteLLM repeats runs once more."""
         outer = current()
@@ -113,14 +116,14 @@ class Calls:
         if outer.facts["attempts"] and model != outer.facts.get("path", [model])[-1]:
             outer.fall_back(model)
         facts = outer.claim(outer.plan(model), None, model)
-        begun = self._begin_inference(family, call_type, request, kwargs, facts, outer, final=False)
+        begun = self._begin_inference(family, call_type, is_async, request, kwargs, facts, outer, final=False)
         if begun is not None:
             begun[0].bound = True
         return begun
 
     def _begin_inference(
-        self, family: Family, call_type: str, request: dict[str, Any], kwargs: dict[str, Any], attempt: dict[str, Any],
-        outer: Invocation | None, final: bool = True,
+        self, family: Family, call_type: str, is_async: bool, request: dict[str, Any], kwargs: dict[str, Any],
+        attempt: dict[str, Any], outer: Invocation | None, final: bool = True,
     ) -> Begun | None:
         facts = reading.clean({**reading.read_request(family.operation, request, self.litellm), **attempt})
         facts["call_type"] = call_type
@@ -140,6 +143,7 @@ class Calls:
             logging=request.get("litellm_logging_obj"),
         )
         beside.listen(invocation, request, layer.recording.policy)
+        telling.begin(invocation, is_async)
 
         def settle(result: Any) -> Any:
             if isinstance(outer, LogicalCall) and attempt:
@@ -148,7 +152,8 @@ class Calls:
                 with guarded("stream"):
                     reader = chunks.READERS[family.chunks](self.litellm, invocation, result)
                     facts.update(reading.clean(reading.read_hidden(reading.hidden(result))))
-                    reader = beside.reader_for(family, invocation, reader)
+                    reader = telling.reader_for(invocation, beside.reader_for(family, invocation, reader))
+                    invocation.kept["chunks"] = getattr(result, "chunks", None)
                     proxy = proxy_for(result, StreamRecorder(invocation, reader, self.settings.chunk_events))
                     return beside.given_back(proxy, invocation)
                 return result

@@ -1,0 +1,126 @@
+"""What happens to a call, told to the callbacks that are registered with the bridge.
+
+The record of the call is what they are told from: its events on the way, its end whichever that is. So they hear
+of ends for which LiteLLM fires no hook: a cancelled call, a stream that was left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from ..guard import guarded
+from ..semconv import litellm as names
+from . import callback_bridge
+
+if TYPE_CHECKING:
+    from ..callbacks import Call
+    from ..invocation import Invocation
+    from ..streams import ChunkReader
+    from ..telemetry import Layer
+
+#: Event of a call -> the points it is told at.
+_ON_THE_WAY: Final = {names.EVENT_PRE_CALL: ("input", "pre_call"), names.EVENT_POST_CALL: ("post_call",)}
+#: Event that belongs to no single attempt -> its point.
+_BESIDE: Final = {
+    names.EVENT_RETRY: "retry",
+    names.EVENT_FALLBACK: "fallback",
+    names.EVENT_COOLDOWN: "cooldown",
+    names.EVENT_SERVICE: "service",
+}
+
+
+def listen(attempts: tuple[Layer, ...], logical: Layer) -> None:
+    """Have the layers tell: those of attempts everything, that of logical calls what belongs to no attempt."""
+    for layer in attempts:
+        layer.at_event(_on_the_way)
+        layer.when_over(_ended)
+    for layer in (*attempts, logical):
+        layer.at_event(_beside)
+
+
+def begin(invocation: Invocation, is_async: bool) -> None:
+    """A call begins: from now on it has somebody to tell."""
+    invocation.kept["call"] = callback_bridge.begin(is_async=is_async, span_context=invocation.span.get_span_context())
+
+
+def reader_for(invocation: Invocation, reader: ChunkReader) -> ChunkReader:
+    """``reader``, or one that also tells of each chunk where somebody listens."""
+    call = invocation.kept.get("call")
+    return _TellingReader(call, invocation, reader) if call is not None and call.wants("stream_chunk") else reader
+
+
+class _TellingReader:
+    """A `streams.ChunkReader` that tells of each chunk."""
+
+    def __init__(self, call: Call, invocation: Invocation, reader: ChunkReader) -> None:
+        self._call = call
+        self._invocation = invocation
+        self._reader = reader
+
+    def feed(self, chunk: Any) -> None:
+        """See `streams.ChunkReader`."""
+        self._reader.feed(chunk)
+        callback_bridge.happened(self._call, "stream_chunk", self._invocation.kept.get("logging"), response=chunk)
+
+    def close(self, complete: bool) -> dict[str, Any]:
+        """See `streams.ChunkReader`."""
+        return self._reader.close(complete)
+
+
+def _on_the_way(invocation: Invocation, event: str, attributes: dict[str, Any]) -> None:
+    call, logging = invocation.kept.get("call"), invocation.kept.get("logging")
+    if call is not None and logging is not None:
+        for point in _ON_THE_WAY.get(event, ()):
+            callback_bridge.happened(call, point, logging, details=attributes)
+
+
+def _beside(invocation: Invocation, event: str, attributes: dict[str, Any]) -> None:
+    point = _BESIDE.get(event)
+    if point is None:
+        return
+    details = dict(attributes)
+    if event == names.EVENT_FALLBACK:
+        details["original_model_group"] = attributes.get(names.EVENT_FALLBACK_FROM)
+        details["original_exception"] = getattr(invocation, "last_error", None)
+    callback_bridge.occurred(point, details, is_async=asyncio._get_running_loop() is not None)
+
+
+def _ended(invocation: Invocation) -> None:
+    kept, facts = invocation.kept, invocation.facts
+    call = kept.pop("call", None)
+    if call is None:
+        return
+    outcome = facts.get("stream_outcome")
+    whole = outcome in (None, names.OUTCOME_COMPLETE, names.OUTCOME_ERROR)
+    try:
+        callback_bridge.ended(
+            call,
+            kept.get("logging"),
+            request=kept.get("request"),
+            response=_answer(invocation, outcome),
+            error=invocation.error,
+            cache_hit=facts.get("cache_hit"),
+            outcome=None if whole else outcome,
+            chunks=() if whole else tuple(kept.get("chunks") or ()),
+            waited=invocation.waited,
+        )
+    except Exception as error:
+        # A callback that was registered with `on_error="raise"`: the call raises it, once its span has ended.
+        call.keep(error)
+    if call.owes and invocation.waited:
+        invocation.owed = call
+
+
+def _answer(invocation: Invocation, outcome: str | None) -> Any:
+    kept = invocation.kept
+    if outcome != names.OUTCOME_COMPLETE:
+        return kept.get("response")
+    if kept.get("rebuilt") is not None:
+        return kept["rebuilt"]
+    if kept.get("chunks") and kept.get("logging") is not None:
+        from .rescue_calls import assembled
+
+        with guarded("assembled"):
+            return assembled(kept["chunks"], kept["logging"])
+    return kept.get("response")

@@ -1,0 +1,136 @@
+"""Callbacks that are registered with the bridge are told by the bridge's own drivers, whatever LiteLLM's hooks do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import litellm
+import pytest
+
+from otel_llm_bridge import callbacks
+from otel_llm_bridge.demo.provider import FakeProvider
+
+from ..conftest import MESSAGES, Bridge, eventually
+
+_MODES = ["inline", "tracked", "background"]
+
+
+@pytest.fixture
+def told() -> Iterator[list[tuple[str, str]]]:
+    """What callbacks have seen; they are removed afterwards."""
+    seen: list[tuple[str, str]] = []
+    yield seen
+    for registration in list(callbacks.dispatcher.registry.at("success")) + list(callbacks.dispatcher.registry.at("failure")):
+        registration.remove()
+
+
+def _asked(openai_kwargs: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"model": "openai/gpt-4o-mini", "messages": MESSAGES, **openai_kwargs, **more}
+
+
+def _register(told: list[tuple[str, str]], mode: str, is_async: bool) -> None:
+    def saw(kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any) -> None:
+        point = "failure" if kwargs.get("exception") is not None else "success"
+        told.append((point, kwargs["litellm_call_id"]))
+
+    async def asaw(kwargs: dict[str, Any], response_obj: Any, start_time: Any, end_time: Any) -> None:
+        await asyncio.sleep(0.01)
+        saw(kwargs, response_obj, start_time, end_time)
+
+    callbacks.register(asaw if is_async else saw, on="both", mode=mode)
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["function", "coroutine function"])
+@pytest.mark.parametrize("mode", _MODES)
+def test_sync_calls(mode: str, is_async: bool, bridge: Bridge, told: list[tuple[str, str]], openai_kwargs: dict[str, Any]) -> None:
+    """A sync call, a stream read to its end, one that is left, and an error: each told once, inline before it returns."""
+    _register(told, mode, is_async)
+    points = []
+    litellm.completion(**_asked(openai_kwargs))
+    points.append(len(told))
+    list(litellm.completion(**_asked(openai_kwargs, stream=True)))
+    points.append(len(told))
+    with pytest.raises(litellm.AuthenticationError):
+        litellm.completion(**_asked(openai_kwargs, model="openai/error-401"))
+    points.append(len(told))
+    if mode == "inline":
+        assert points == [1, 2, 3]
+    assert not callbacks.drain(10).pending
+    assert [point for point, _ in told] == ["success", "success", "failure"]
+    assert len({call for _, call in told}) == 3
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["function", "coroutine function"])
+@pytest.mark.parametrize("mode", _MODES)
+async def test_async_calls(mode: str, is_async: bool, bridge: Bridge, told: list[tuple[str, str]], provider: FakeProvider, openai_kwargs: dict[str, Any]) -> None:
+    """An async call, a stream, an error and a cancelled call: each told once, inline before the caller goes on."""
+    _register(told, mode, is_async)
+    points = []
+    await litellm.acompletion(**_asked(openai_kwargs))
+    points.append(len(told))
+    async for _ in await litellm.acompletion(**_asked(openai_kwargs, stream=True)):
+        pass
+    points.append(len(told))
+    with pytest.raises(litellm.AuthenticationError):
+        await litellm.acompletion(**_asked(openai_kwargs, model="openai/error-401"))
+    points.append(len(told))
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(litellm.acompletion(**_asked(openai_kwargs, api_base=provider.at("timeout", "/v1"))), 0.3)
+    points.append(len(told))
+    if mode == "inline":
+        assert points == [1, 2, 3, 4]
+    await eventually(lambda: len(told) == 4)
+    assert not (await callbacks.adrain(10)).pending
+    assert [point for point, _ in told] == ["success", "success", "failure", "failure"]
+
+
+async def test_an_error_that_the_callback_wants_raised(make_bridge: Callable[..., Bridge], told: list[tuple[str, str]], openai_kwargs: dict[str, Any]) -> None:
+    """With ``on_error="raise"`` an inline callback stops the call; the call's span is a success all the same."""
+    bridge = make_bridge()
+
+    async def refuse(kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        raise PermissionError("too much")
+
+    registration = callbacks.register(refuse, on="success", mode="inline", on_error="raise")
+    try:
+        with pytest.raises(PermissionError):
+            await litellm.acompletion(**_asked(openai_kwargs))
+        with pytest.raises(PermissionError):
+            await asyncio.to_thread(litellm.completion, **_asked(openai_kwargs))
+    finally:
+        registration.remove()
+    assert [span.status.status_code.name for span in bridge.spans()] == ["UNSET", "UNSET"]
+
+
+async def test_a_slow_inline_callback_is_no_part_of_the_span(bridge: Bridge, told: list[tuple[str, str]], openai_kwargs: dict[str, Any]) -> None:
+    """The span has ended when the callbacks run."""
+
+    async def slow(kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+        told.append(("spans", str(len(bridge.spans()))))
+
+    registration = callbacks.register(slow, on="success", mode="inline")
+    try:
+        await litellm.acompletion(**_asked(openai_kwargs))
+    finally:
+        registration.remove()
+    assert told == [("spans", "1")]
+
+
+def test_points_on_the_way(bridge: Bridge, told: list[tuple[str, str]], openai_kwargs: dict[str, Any]) -> None:
+    """Input, pre-call, post-call, every chunk and success come in that order."""
+
+    def listener(point: str) -> Callable[[callbacks.Event], None]:
+        return lambda event: told.append((point, ""))
+
+    registrations = [
+        callbacks.register(listener(point), on=point, key=point)
+        for point in ("input", "pre_call", "post_call", "stream_chunk", "success")
+    ]
+    try:
+        chunks = len(list(litellm.completion(**_asked(openai_kwargs, stream=True))))
+    finally:
+        for registration in registrations:
+            registration.remove()
+    assert [point for point, _ in told] == ["input", "pre_call", "post_call", *["stream_chunk"] * chunks, "success"]
