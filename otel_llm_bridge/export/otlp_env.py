@@ -105,7 +105,7 @@ def _url(text: str) -> str:
         good = False
     if not good:
         raise InvalidSetting("accepted: http://host:port, https://host:port")
-    return text if "://" in text else f"http://{text}"
+    return text
 
 
 def _file(text: str) -> str:
@@ -127,17 +127,20 @@ def endpoint(signal: str) -> Endpoint:
     protocol = pick("PROTOCOL", one_of(GRPC, HTTP), "") or _protocol_of(own or base)
     if protocol == GRPC:
         url = own or base or "http://localhost:4317"
-        insecure = pick("INSECURE", one_of("true", "false"), "") == "true" and "https://" not in url
+        # The variable speaks only where the scheme does not.
+        insecure = pick("INSECURE", one_of("true", "false"), "false") == "true"
     else:
         url = own or (base or "http://localhost:4318").rstrip("/") + "/" + SIGNALS[signal]
-        insecure = False
+        insecure = True
+    if "://" not in url:
+        url = ("http://" if insecure else "https://") + url
     return Endpoint(
         protocol=protocol,
         url=url,
         headers=pick("HEADERS", _header_pairs, ()),
         timeout=pick("TIMEOUT", number(0.001, 3600), 10.0),
         gzip=pick("COMPRESSION", one_of("gzip", "none"), "none") == "gzip",
-        insecure=insecure or url.startswith("http://"),
+        insecure=url.startswith("http://"),
         ca_file=pick("CERTIFICATE", _file, ""),
         key_file=pick("CLIENT_KEY", _file, ""),
         certificate_file=pick("CLIENT_CERTIFICATE", _file, ""),
@@ -146,5 +149,5 @@ def endpoint(signal: str) -> Endpoint:
 
 def _protocol_of(url: str) -> str:
     """gRPC is what the Python SDK takes by default; the well-known HTTP port or a path says otherwise."""
-    parts = urlsplit(url)
+    parts = urlsplit(url if "://" in url else f"//{url}")
     return HTTP if parts.port == 4318 or parts.path.strip("/") else GRPC

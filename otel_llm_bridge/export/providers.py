@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor, SpanExporter
 
 from ..guard import guarded, logger
-from ..settings import Settings
+from ..settings import Settings, whole
 from . import otlp_env
 from .delivery import Delivery
 from .encoding import Encoder
@@ -41,7 +41,7 @@ def span_processor(settings: Settings) -> DeliverySpanProcessor:
         encoder.encode,
         connect(endpoint, "traces"),
         name="spans",
-        queue_size=settings.queue_size,
+        queue_size=_queue_size(settings),
         policy=settings.queue_policy,
         block_timeout=settings.queue_block_timeout,
         batch_size=size,
@@ -51,6 +51,13 @@ def span_processor(settings: Settings) -> DeliverySpanProcessor:
         store=spool,
     )
     return DeliverySpanProcessor(delivery, settings.exit_timeout, journal)
+
+
+def _queue_size(settings: Settings) -> int:
+    """Ours where it is given, else the standard variable, else our default."""
+    if settings.origins["queue_size"] != "default":
+        return int(settings.queue_size)
+    return otlp_env.read("OTEL_BSP_MAX_QUEUE_SIZE", whole(1, 10_000_000), int(settings.queue_size))
 
 
 def _is_ours(scope: str) -> bool:

@@ -66,6 +66,8 @@ def test_a_bad_value_is_a_warning_and_the_default_holds(name: str, monkeypatch: 
         ({"TRACES_ENDPOINT": "http://c:9/own/path", "PROTOCOL": "http/protobuf"}, {"url": "http://c:9/own/path"}),
         ({"ENDPOINT": "https://c:4317"}, {"protocol": "grpc", "insecure": False}),
         ({"ENDPOINT": "c:4317", "INSECURE": "true"}, {"protocol": "grpc", "url": "http://c:4317", "insecure": True}),
+        ({"ENDPOINT": "c:4317"}, {"protocol": "grpc", "url": "https://c:4317", "insecure": False}),
+        ({"ENDPOINT": "c:4318"}, {"protocol": "http/protobuf", "url": "http://c:4318/v1/traces"}),
         ({"HEADERS": "a=1, api%2Dkey=x%20y"}, {"headers": (("a", "1"), ("api-key", "x y"))}),
         ({"TIMEOUT": "3", "TRACES_TIMEOUT": "4"}, {"timeout": 4.0}),
         ({"COMPRESSION": "gzip"}, {"gzip": True}),
@@ -77,6 +79,15 @@ def test_the_variables_mean_what_the_specification_says(environ: dict[str, str],
         monkeypatch.setenv(f"OTEL_EXPORTER_OTLP_{name}", value)
     endpoint = otlp_env.endpoint("traces")
     assert {name: getattr(endpoint, name) for name in expected} == expected
+
+
+def test_the_standard_queue_size_holds_unless_ours_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``OTEL_BSP_MAX_QUEUE_SIZE`` is honoured; our own option is stronger."""
+    from otel_llm_bridge.export.providers import span_processor
+
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "77")
+    assert span_processor(Settings.resolve(environ={})).delivery.queue_size == 77
+    assert span_processor(Settings.resolve(environ={}, queue_size=88)).delivery.queue_size == 88
 
 
 _VARIABLES = [*_BAD, "OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER", "OTEL_SDK_DISABLED"]
