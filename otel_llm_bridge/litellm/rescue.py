@@ -130,11 +130,9 @@ class Own:
         return any(self.pending(loop) for loop in running)
 
     def _busy_threads(self) -> bool:
-        queue = getattr(self._executor, "_work_queue", None)
-        slots, most = getattr(self._executor, "_pending_slots", None), getattr(self._executor, "_max_pending_tasks", 0)
-        if slots is not None:
-            return bool(slots._value < most)
-        return queue is not None and queue.qsize() > 0
+        # The pool has no public word for it: threads that are not idle, or work that waits.
+        idle = getattr(getattr(self._executor, "_idle_semaphore", None), "_value", None)
+        return idle is not None and (self._executor._work_queue.qsize() > 0 or len(self._executor._threads) > idle)
 
     def before_fork(self) -> None:
         """Let LiteLLM's threads come to rest: a lock that one of them holds would stay locked in the child."""

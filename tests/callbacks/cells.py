@@ -130,6 +130,13 @@ class Cell:
             async for _chunk in result:
                 pass
 
+    def any_call(self) -> None:
+        """A call of the cell's kind, in a loop of its own if it needs one."""
+        if self.cell["call"].startswith("a"):
+            asyncio.run(self.acall())
+        else:
+            self.call()
+
     # The ends.
 
     def end(self) -> None:
@@ -146,23 +153,23 @@ class Cell:
     def run(self) -> None:
         """The whole cell."""
         try:
-            if self.cell["call"].startswith("a"):
-                asyncio.run(self.amain())
-            else:
-                self.call()
+            if self.cell["end"] in ("fork", "multiprocessing") or not self.cell["call"].startswith("a"):
+                self.any_call()
                 self.after()
+            else:
+                asyncio.run(self.amain())
         except litellm.exceptions.InternalServerError:
             pass
 
     def after(self) -> None:
-        """What follows the call in sync code."""
+        """What follows the call in sync code, or its loop."""
         if self.cell["end"] == "fork":
             if os.fork() == 0:
-                self.call()
+                self.any_call()
                 sys.exit(0)
             os.wait()
         elif self.cell["end"] == "multiprocessing":
-            child = multiprocessing.get_context("fork").Process(target=self.call)
+            child = multiprocessing.get_context("fork").Process(target=self.any_call)
             child.start()
             child.join()
         else:
@@ -178,26 +185,10 @@ class Cell:
             await asyncio.wait([task])
             return
         await asyncio.gather(*[self.acall() for _ in range(self.cell.get("count", 1))])
-        if self.cell["end"] in ("fork", "multiprocessing"):
-            await asyncio.to_thread(self.fork_async)
         if self.cell["end"] == "term":
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.sleep(30)  # until the signal ends the process
         self.end()
-
-    def fork_async(self) -> None:
-        """A child with a loop of its own."""
-        if self.cell["end"] == "fork":
-            if os.fork() == 0:
-                asyncio.run(self.acall())
-                # Not through the parent's frames: those of a thread that the child does not have.
-                lifetime.run("end of the child")
-                os._exit(0)
-            os.wait()
-            return
-        child = multiprocessing.get_context("fork").Process(target=lambda: asyncio.run(self.acall()))
-        child.start()
-        child.join()
 
 
 def warm_up(url: str) -> None:
