@@ -84,7 +84,7 @@ def _litellm() -> dict[str, Any]:
         "unpatched": sorted(name for name, function in public.items() if not is_patched(function)),
         "replaced": sorted({_owner(function) for function in public.values()} - {"litellm", "otel_llm_bridge"}),
         "early": sorted(_early(set(public), is_patched)),
-        "callbacks": {name: [_called(one) for one in getattr(litellm, name, ())] for name in _LISTS},
+        "callbacks": {name: _listed(getattr(litellm, name, ())) for name in _LISTS},
         "callbacks_limit": int(getattr(constants, "MAX_CALLBACKS", 0) or 0),
     }
 
@@ -108,6 +108,10 @@ def _early(names: set[str], is_patched: Any) -> Iterator[str]:
             of_litellm = callable(value) and str(getattr(value, "__module__", "")).startswith("litellm")
             if of_litellm and getattr(value, "__name__", "") in names and not is_patched(value):
                 yield f"{module_name}.{name}"
+
+
+def _listed(callbacks: Any) -> dict[str, Any]:
+    return {"count": len(callbacks), "names": sorted({_called(one) for one in callbacks})}
 
 
 def _called(callback: Any) -> str:

@@ -74,7 +74,7 @@ def _others(seen: Seen) -> Findings:
 
 
 def _own_otel(seen: Seen) -> Findings:
-    named = sorted({name for names in seen.get("callbacks", {}).values() for name in names if name in _OWN_OTEL})
+    named = sorted({name for one in seen.get("callbacks", {}).values() for name in one["names"] if name in _OWN_OTEL})
     if named:
         yield f"LiteLLM's own OpenTelemetry callback is registered ({', '.join(named)}), too: calls may be there twice", "take it out of litellm.callbacks, or choose OTEL_LLM_BRIDGE_NEIGHBOURS"
 
@@ -88,9 +88,9 @@ def _unpatched(seen: Seen) -> Findings:
 
 def _full(seen: Seen) -> Findings:
     limit = seen.get("callbacks_limit") or 0
-    for name, entries in seen.get("callbacks", {}).items():
-        if limit and len(entries) >= _FULL * limit:
-            yield f"litellm.{name} holds {len(entries)} of at most {limit} callbacks; one more is ignored with a warning", "make one Router and keep it; register callbacks with the bridge; raise LITELLM_MAX_CALLBACKS"
+    for name, one in seen.get("callbacks", {}).items():
+        if limit and one["count"] >= _FULL * limit:
+            yield f"litellm.{name} holds {one['count']} of at most {limit} callbacks; one more is ignored with a warning", "make one Router and keep it; register callbacks with the bridge; raise LITELLM_MAX_CALLBACKS"
 
 
 def _provider(seen: Seen) -> Findings:

@@ -17,6 +17,8 @@ from otel_llm_bridge.demo.provider import FakeProvider
 from otel_llm_bridge.viewer import Receiver
 from otel_llm_bridge.viewer.faults import Fault
 
+pytestmark = pytest.mark.timeout(600)
+
 #: What must never be printed.
 SECRET = "sk-doctor-canary-0123456789"
 
@@ -107,7 +109,7 @@ def doctor(
     if program is not None:
         script = folder / "app.py"
         script.write_text(program)
-        arguments += ["--program", str(script)]
+        arguments += ["--timeout", "400", "--program", str(script)]  # a busy machine takes a minute to import LiteLLM
     return subprocess.run(
         [sys.executable, "-m", "otel_llm_bridge.cli", "doctor", *arguments],
         env={
@@ -121,7 +123,7 @@ def doctor(
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=500,
         check=False,
     )
 
