@@ -18,7 +18,7 @@ import urllib.request
 from base64 import b64encode
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
@@ -104,6 +104,9 @@ def retry_after(value: str | None, now: float | None = None) -> float | None:
 _HTTP_VERDICTS: Final = {400: Verdict.REJECTED, 413: Verdict.TOO_LARGE, 415: Verdict.REJECTED, 422: Verdict.REJECTED}
 
 
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
 class HttpTransport:
     """OTLP over HTTP with a connection that is kept open."""
 
@@ -119,6 +122,11 @@ class HttpTransport:
         }
         path = self._parts.path or "/"
         self._path = f"{path}?{self._parts.query}" if self._parts.query else path
+        self._proxy = _proxy_for(self._parts)
+        if self._proxy is not None and self._parts.scheme == "http":
+            # A proxy is asked for the whole URL; only TLS goes through a tunnel.
+            self._path = endpoint.url
+            self._headers.update(_proxy_authorization(self._proxy))
 
     def send(self, body: bytes, timeout: float) -> Outcome:
         if self._endpoint.gzip:
@@ -160,9 +168,7 @@ class HttpTransport:
 
     def _open(self, timeout: float) -> http.client.HTTPConnection:
         host, port = self._parts.hostname or "localhost", self._parts.port
-        secure = self._parts.scheme == "https"
-        proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(self._parts.scheme)
-        via = urlsplit(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
+        secure, via = self._parts.scheme == "https", self._proxy
         at, at_port = (via.hostname or "", via.port or 80) if via else (host, port)
         if secure:
             context = ssl.create_default_context(cafile=self._endpoint.ca_file or None)
@@ -171,11 +177,8 @@ class HttpTransport:
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(at, at_port, timeout=timeout, context=context)
         else:
             connection = http.client.HTTPConnection(at, at_port, timeout=timeout)
-        if via:
-            # A tunnel for plain HTTP too: the request line stays the same in all cases.
-            secret = f"{unquote(via.username)}:{unquote(via.password or '')}" if via.username else ""
-            headers = {"Proxy-Authorization": "Basic " + b64encode(secret.encode()).decode()} if secret else {}
-            connection.set_tunnel(host, port or (443 if secure else 80), headers=headers)
+        if via and secure:
+            connection.set_tunnel(host, port or 443, headers=_proxy_authorization(via))
         return connection
 
     def close(self) -> None:
@@ -188,6 +191,22 @@ class HttpTransport:
         connection, self._connection = self._connection, None
         if connection is not None and connection.sock is not None and not isinstance(connection.sock, ssl.SSLSocket):
             connection.close()
+
+
+def _proxy_for(parts: SplitResult) -> SplitResult | None:
+    """The proxy of the environment; none for this machine itself."""
+    host = parts.hostname or "localhost"
+    if host in _LOOPBACK or urllib.request.proxy_bypass(host):
+        return None
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    return urlsplit(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
+
+
+def _proxy_authorization(proxy: SplitResult) -> dict[str, str]:
+    if not proxy.username:
+        return {}
+    secret = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": "Basic " + b64encode(secret.encode()).decode()}
 
 
 #: Codes that say that these bytes will never be taken. All others are sent again.

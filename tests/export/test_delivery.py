@@ -257,3 +257,35 @@ def test_ends_from_many_threads_and_from_within_the_lock_are_exact(line: Callabl
 def test_retry_after_is_read_as_http_says(value: str | None, seconds: float | None) -> None:
     """Seconds or a date; anything else is no wish at all."""
     assert retry_after(value, now=3.0) == seconds
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request for another host goes to the proxy, with the whole URL and the proxy's password; one for loopback does not."""
+    import http.server
+    import threading
+
+    seen: list[tuple[str, str | None]] = []
+
+    class Proxy(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            seen.append((self.path, self.headers["proxy-authorization"]))
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("http_proxy", f"http://me:secret@127.0.0.1:{server.server_address[1]}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    away = otlp_env.Endpoint(otlp_env.HTTP, "http://collector.invalid:4318/v1/traces")
+    here = otlp_env.Endpoint(otlp_env.HTTP, "http://127.0.0.1:9/v1/traces")
+    assert connect(away, "traces").send(b"x", 10.0).detail == "200"
+    assert connect(here, "traces").send(b"x", 10.0).detail == "ConnectionRefusedError"
+    assert seen == [(away.url, "Basic bWU6c2VjcmV0")]
+    server.shutdown()
+    server.server_close()
