@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
-from . import redactors
+from . import callbacks, redactors
 from .content import ContentPolicy
 from .instrumentor import LiteLLMInstrumentor
+from .threads import run_in_context, wrap_executor
 from .who import attributes, get_trace_id, suppressed
 
 __all__ = [
@@ -19,20 +21,32 @@ __all__ = [
     "RedactingExporter",
     "RedactingLogExporter",
     "attributes",
+    "callbacks",
+    "flush",
+    "flush_after",
     "get_trace_id",
     "instrument",
     "redactors",
+    "run_in_context",
+    "stats",
     "suppressed",
     "uninstrument",
+    "wrap_executor",
 ]
+
+#: These need the SDK; everything else works with the API alone.
+_WITH_THE_SDK = {
+    "RedactingExporter": "content.exporters",
+    "RedactingLogExporter": "content.exporters",
+    "flush": "export.pipeline",
+    "flush_after": "export.pipeline",
+    "stats": "export.pipeline",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # These need the SDK; everything else works with the API alone.
-    if name in ("RedactingExporter", "RedactingLogExporter"):
-        from .content import exporters
-
-        return getattr(exporters, name)
+    if name in _WITH_THE_SDK:
+        return getattr(importlib.import_module(f"{__name__}.{_WITH_THE_SDK[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

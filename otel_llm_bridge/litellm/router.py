@@ -14,6 +14,7 @@ from ..invocation import current, detach
 from ..logical import LogicalCall
 from ..patching import Target
 from ..semconv import litellm as names
+from ..threads import wrap_executor
 from .calls import with_plan
 
 if TYPE_CHECKING:
@@ -135,11 +136,21 @@ def _cooldown(calls: Calls, function: Callable[..., Any]) -> Wrapper:
     return cooldown
 
 
+def _carrying(calls: Calls, function: Callable[..., Any]) -> Wrapper:
+    """``batch_completion`` makes its calls in a pool of its own, whose threads do not inherit the caller's Context."""
+
+    def make_pool(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return wrap_executor(wrapped(*args, **kwargs))
+
+    return make_pool
+
+
 #: target -> its wrapper.
 POINTS: Final = (
     (Target("litellm.router", "Router.async_function_with_fallbacks"), _fallbacks),
     (Target("litellm.router", "Router.make_call"), _attempt),
     (Target("litellm.router", "Router._generic_api_call_with_fallbacks"), _single),
     (Target("litellm.litellm_core_utils.asyncify", "run_async_function"), _same_context),
+    (Target("litellm.batch_completion.main", "ThreadPoolExecutor"), _carrying),
     (Target("litellm.router_utils.cooldown_callbacks", "router_cooldown_event_callback"), _cooldown),
 )

@@ -11,8 +11,8 @@ from typing import Any
 
 import litellm
 import pytest
-from opentelemetry import context
 
+import otel_llm_bridge
 from otel_llm_bridge.demo.provider import FakeProvider
 
 from ..conftest import MESSAGES, Bridge
@@ -75,20 +75,18 @@ async def test_fifty_at_once(bridge: Bridge, provider: FakeProvider, openai_kwar
 
 
 def test_threads_that_carry_the_context(bridge: Bridge, openai_kwargs: dict[str, Any]) -> None:
-    """A call in a thread that was given the caller's Context lands under the caller's span."""
+    """Calls in a wrapped pool, in a thread by ``run_in_context`` and in LiteLLM's own batch land under the caller's span."""
     tracer = bridge.provider.get_tracer("caller")
-
-    def call(carried: context.Context) -> None:
-        token = context.attach(carried)
-        try:
-            litellm.completion(model="openai/gpt-4o-mini", messages=MESSAGES, **openai_kwargs)
-        finally:
-            context.detach(token)
-
-    with tracer.start_as_current_span("caller") as span, ThreadPoolExecutor(8) as pool:
-        list(pool.map(call, [context.get_current()] * 16))
+    asked = {"model": "openai/gpt-4o-mini", "messages": MESSAGES, **openai_kwargs}
+    with tracer.start_as_current_span("caller") as span, otel_llm_bridge.wrap_executor(ThreadPoolExecutor(8)) as pool:
+        assert otel_llm_bridge.wrap_executor(pool) is pool
+        list(pool.map(lambda _: litellm.completion(**asked), range(8)))
+        thread = threading.Thread(target=otel_llm_bridge.run_in_context(lambda: litellm.completion(**asked)))
+        thread.start()
+        thread.join(30)
+        litellm.batch_completion(**{**asked, "messages": [MESSAGES] * 4})
     inference = bridge.inference()
-    assert len(inference) == 16
+    assert len(inference) == 13
     assert {attempt.parent.span_id for attempt in inference if attempt.parent} == {span.get_span_context().span_id}
 
 
