@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-fast test-lowest lint types docs wheel bench frameworks test-frameworks test-proxy proxy-env frameworks-env clean
+.PHONY: help demo test test-fast test-lowest lint types docs wheel bench frameworks test-frameworks test-proxy test-neighbours proxy-env frameworks-env neighbours-env clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,7 +55,7 @@ bench: $(VENV)/.dev ## cost beside a hand-written span and beside the peers
 	$(BIN)/python -m benchmarks
 
 # Environments beside the tests' own; `tests/environments.py` finds them.
-proxy-env frameworks-env: %-env:
+proxy-env frameworks-env neighbours-env: %-env:
 	$(PYTHON) -m venv .venv-$*
 	.venv-$*/bin/pip install --quiet --disable-pip-version-check -e '.[$*]'
 
@@ -63,6 +63,9 @@ test-frameworks: frameworks
 
 test-proxy: $(VENV)/.dev proxy-env ## the real LiteLLM Proxy; sets up an environment of its own
 	$(BIN)/python -m pytest tests/proxy $(PYTEST_ARGS)
+
+test-neighbours: $(VENV)/.dev neighbours-env ## other instrumentations of the same calls; sets up an environment of its own
+	$(BIN)/python -m pytest tests/neighbours $(PYTEST_ARGS)
 
 frameworks: $(VENV)/.dev frameworks-env ## real frameworks on top of LiteLLM; sets up an environment of its own
 	$(BIN)/python -m pytest tests/frameworks -m frameworks $(PYTEST_ARGS)
