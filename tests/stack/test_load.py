@@ -128,14 +128,15 @@ def callbacks(stack: Stack) -> None:
     """Metrics of callbacks, of which the load generator has none: two readings of each by its name in the bridge's table."""
     reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=stack.url("OTLP_HTTP_PORT") + "/v1/metrics"), export_interval_millis=3_600_000)
     provider = MeterProvider([reader], resource=Resource({"service.name": SERVICE}))
-    rows = [row for row in metrics.chosen(metrics.RELEASED) if row.kind == "observable_counter"]
+    rows = [row for row in metrics.chosen(metrics.RELEASED) if row.name.startswith("litellm.callback.")]
+    mine = f'{{{dashboard.label(litellm.CALLBACK_NAME)}="one"}}'
     count = 0
     for row in rows:
         attributes = {label.attribute: "one" for label in row.labels}
         provider.get_meter("otel_llm_bridge").create_observable_counter(row.name, [lambda _, a=attributes: [Observation(count, a)]], row.unit)
     for count in (1, 5):
         provider.force_flush()
-        until(lambda: all(total(stack, dashboard.name(row.name)) == count for row in rows), "the metrics of callbacks are scraped")
+        until(lambda: all(total(stack, dashboard.name(row.name) + mine) == count for row in rows), "the metrics of callbacks are scraped")
     provider.shutdown()
 
 
@@ -168,7 +169,7 @@ def test_the_demo_in_jaeger(stack: Stack) -> None:
     """The demo's program without a changed line is in Jaeger: retry and fallback trees with events and errors, streams, embeddings."""
     launch(stack, "demo", "-m", "otel_llm_bridge.demo.program")
     traces = until(lambda: found if len(found := stack.traces("demo")) >= 18 else [], "the demo's traces are in Jaeger")
-    trees = {}
+    trees: dict[str, list[dict[str, Any]]] = {}
     for trace in traces:
         roots = [span for span in trace["spans"] if not span["references"]]
         assert len(roots) == 1
