@@ -22,6 +22,8 @@ PACKAGES: Final = (
     "opentelemetry-exporter-otlp", "opentelemetry-exporter-otlp-proto-http", "opentelemetry-exporter-otlp-proto-grpc",
     "wrapt", "openai",
 )  # fmt: skip
+#: Those that must be of one release.
+_ONE_RELEASE: Final = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter")
 _LOWEST_LITELLM: Final = (1, 80)
 #: Ours, but not options: what one part of the bridge tells another.
 _INTERNAL: Final = frozenset({"OTEL_LLM_BRIDGE_REPORT_URL"})
@@ -55,18 +57,30 @@ def _version(package: str) -> str | None:
 def _litellm(seen: Environment) -> Findings:
     version = seen.versions["litellm"]
     if version is None:
-        yield "LiteLLM is not installed in this environment", "pip install litellm; and run the doctor with the program's own Python"
+        yield (
+            "LiteLLM is not installed in this environment",
+            "pip install litellm; and run the doctor with the program's own Python",
+        )
     elif tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < _LOWEST_LITELLM:
-        yield f"LiteLLM {version} is older than 1.80, which is the oldest that is supported", "pip install --upgrade litellm"
+        yield (
+            f"LiteLLM {version} is older than 1.80, which is the oldest that is supported",
+            "pip install --upgrade litellm",
+        )
 
 
 def _opentelemetry(seen: Environment) -> Findings:
-    numbers = {name: version for name, version in seen.versions.items() if name.startswith(("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter")) and version}
+    numbers = {name: version for name, version in seen.versions.items() if name.startswith(_ONE_RELEASE) and version}
     if "opentelemetry-sdk" not in numbers:
-        yield "opentelemetry-sdk is not installed: calls cannot become spans", "pip install opentelemetry-sdk opentelemetry-exporter-otlp"
+        yield (
+            "opentelemetry-sdk is not installed: calls cannot become spans",
+            "pip install opentelemetry-sdk opentelemetry-exporter-otlp",
+        )
     elif len({version.rsplit(".", 1)[0] for version in numbers.values()}) > 1:
         listed = ", ".join(f"{name} {version}" for name, version in numbers.items())
-        yield f"packages of different OpenTelemetry releases: {listed}", "install all of one release: pip install --upgrade " + " ".join(numbers)
+        yield (
+            f"packages of different OpenTelemetry releases: {listed}",
+            "install all of one release: pip install --upgrade " + " ".join(numbers),
+        )
 
 
 def _values(seen: Environment) -> Findings:
@@ -79,7 +93,10 @@ def _unknown_names(seen: Environment) -> Findings:
     for name in sorted(seen.variables):
         if name.startswith("OTEL_LLM_BRIDGE_") and name not in known and name not in _INTERNAL:
             near = difflib.get_close_matches(name, known, 1)
-            yield f"{name} is no option of the bridge and does nothing", f"did you mean {near[0]}?" if near else "unset it"
+            yield (
+                f"{name} is no option of the bridge and does nothing",
+                f"did you mean {near[0]}?" if near else "unset it",
+            )
 
 
 #: Variable -> (values that switch everything off, what happens).
@@ -113,7 +130,10 @@ def _spool(seen: Environment) -> Findings:
         path = Path(folder)
         above = next((parent for parent in (path, *path.parents) if parent.exists()), path)
         if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-            yield f"the spool's folder {folder} cannot be written to", "give OTEL_LLM_BRIDGE_SPOOL_DIR a folder that this user may write to"
+            yield (
+                f"the spool's folder {folder} cannot be written to",
+                "give OTEL_LLM_BRIDGE_SPOOL_DIR a folder that this user may write to",
+            )
 
 
 def _built_in(seen: Environment) -> Findings:

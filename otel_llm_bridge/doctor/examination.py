@@ -34,6 +34,7 @@ def examine(
     """Examine this environment, and run ``script`` (a file and its arguments) where one is given.
 
     Args:
+        script: a file and its arguments.
         zero_code: instrument the script from outside.
         timeout: what the script may take, in seconds.
         send: whether a test span is sent.

@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
         runpy.run_path(script, run_name="__main__")
     except SystemExit as left:
         code = left.code if isinstance(left.code, int) else int(left.code is not None)
-    except BaseException as raised:  # noqa: BLE001 - whatever it raised, it is a finding
+    except BaseException as raised:  # whatever it raised, it is a finding
         error = type(raised).__qualname__
     seen: dict[str, Any] = {}
     # A look that fails must not hide the others.

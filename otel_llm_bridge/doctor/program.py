@@ -26,6 +26,8 @@ def run(program: Sequence[str], variables: Mapping[str, str], zero_code: bool, t
     """Run ``program`` (a script and its arguments) and return what the probe saw.
 
     Args:
+        program: a file and its arguments.
+        variables: its environment.
         zero_code: instrument it from outside, as ``opentelemetry-instrument`` does.
         timeout: seconds, after which it is ended.
     """
@@ -48,61 +50,97 @@ def run(program: Sequence[str], variables: Mapping[str, str], zero_code: bool, t
 
 def _ended(seen: Seen) -> Findings:
     if seen["error"] == "TimeoutExpired":
-        yield f"the program did not end within {seen['timeout']:g} s", "give the doctor a short program that makes one call, or a longer --timeout"
+        yield (
+            f"the program did not end within {seen['timeout']:g} s",
+            "give the doctor a short program that makes one call, or a longer --timeout",
+        )
     elif seen["error"] == "no report":
-        yield "the program left without an end that anybody can take part in (os._exit, SIGKILL)", "end it by returning, sys.exit or a signal; or set OTEL_LLM_BRIDGE_SPOOL_DIR"
+        yield (
+            "the program left without an end that anybody can take part in (os._exit, SIGKILL)",
+            "end it by returning, sys.exit or a signal; or set OTEL_LLM_BRIDGE_SPOOL_DIR",
+        )
     elif seen["error"]:
         yield f"the program raised {seen['error']}", "see its own traceback; the doctor only runs it"
 
 
 def _instrumented(seen: Seen) -> Findings:
     if seen.get("instrumented") is False:
-        yield "nothing instruments LiteLLM in this program", "call otel_llm_bridge.instrument(), or start it with opentelemetry-instrument or `otel-llm-bridge run --`"
+        yield (
+            "nothing instruments LiteLLM in this program",
+            "call otel_llm_bridge.instrument(), or start it with opentelemetry-instrument or `otel-llm-bridge run --`",
+        )
 
 
 def _calls(seen: Seen) -> Findings:
     if seen.get("litellm") is False:
         yield "the program never imported LiteLLM", "give the doctor a program that makes a call"
     elif seen.get("instrumented") and not seen.get("recorded") and not seen.get("error"):
-        yield "LiteLLM is instrumented, and no call was recorded", "give the doctor a program that makes a call; look for OTEL_LLM_BRIDGE_DISABLED and suppressed()"
+        yield (
+            "LiteLLM is instrumented, and no call was recorded",
+            "give the doctor a program that makes a call; look for OTEL_LLM_BRIDGE_DISABLED and suppressed()",
+        )
 
 
 def _others(seen: Seen) -> Findings:
     if seen.get("replaced"):
         names = ", ".join(seen["replaced"])
-        yield f"LiteLLM is instrumented by {names}, too: each call may be there twice", f"uninstrument {names}, or choose OTEL_LLM_BRIDGE_NEIGHBOURS"
+        yield (
+            f"LiteLLM is instrumented by {names}, too: each call may be there twice",
+            f"uninstrument {names}, or choose OTEL_LLM_BRIDGE_NEIGHBOURS",
+        )
 
 
 def _own_otel(seen: Seen) -> Findings:
     named = sorted({name for one in seen.get("callbacks", {}).values() for name in one["names"] if name in _OWN_OTEL})
     if named:
-        yield f"LiteLLM's own OpenTelemetry callback is registered ({', '.join(named)}), too: calls may be there twice", "take it out of litellm.callbacks, or choose OTEL_LLM_BRIDGE_NEIGHBOURS"
+        yield (
+            f"LiteLLM's own OpenTelemetry callback is registered ({', '.join(named)}), too: calls may be there twice",
+            "take it out of litellm.callbacks, or choose OTEL_LLM_BRIDGE_NEIGHBOURS",
+        )
 
 
 def _unpatched(seen: Seen) -> Findings:
     if seen.get("instrumented") and seen.get("unpatched") and not seen.get("replaced"):
-        yield f"functions of LiteLLM that are not instrumented: {', '.join(seen['unpatched'])}", "this version of LiteLLM is not known; see which versions are tested"
+        yield (
+            f"functions of LiteLLM that are not instrumented: {', '.join(seen['unpatched'])}",
+            "this version of LiteLLM is not known; see which versions are tested",
+        )
     if seen.get("instrumented") and seen.get("early"):
-        yield f"names that were bound early and lead past the bridge: {', '.join(seen['early'])}", "call otel_llm_bridge.instrument() before these modules are imported"
+        yield (
+            f"names that were bound early and lead past the bridge: {', '.join(seen['early'])}",
+            "call otel_llm_bridge.instrument() before these modules are imported",
+        )
 
 
 def _full(seen: Seen) -> Findings:
     limit = seen.get("callbacks_limit") or 0
     for name, one in seen.get("callbacks", {}).items():
         if limit and one["count"] >= _FULL * limit:
-            yield f"litellm.{name} holds {one['count']} of at most {limit} callbacks; one more is ignored with a warning", "make one Router and keep it; register callbacks with the bridge; raise LITELLM_MAX_CALLBACKS"
+            yield (
+                f"litellm.{name} holds {one['count']} of at most {limit} callbacks; one more is ignored with a warning",
+                "make one Router and keep it; register callbacks with the bridge; raise LITELLM_MAX_CALLBACKS",
+            )
 
 
 def _provider(seen: Seen) -> Findings:
     if seen.get("provider", "").endswith("NoOpTracerProvider"):
-        yield "the global TracerProvider does nothing (NoOpTracerProvider)", "do not set one, and the bridge makes its own from OTEL_*; or set an SDK TracerProvider"
+        yield (
+            "the global TracerProvider does nothing (NoOpTracerProvider)",
+            "do not set one, and the bridge makes its own from OTEL_*; or set an SDK TracerProvider",
+        )
     elif seen.get("processors") == []:
-        yield "the program's TracerProvider has no span processor: nothing is exported", "provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter())), or set no provider at all"
+        yield (
+            "the program's TracerProvider has no span processor: nothing is exported",
+            "provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter())), or set no provider at all",
+        )
 
 
 def _signals(seen: Seen) -> Findings:
     if seen.get("instrumented") and seen.get("handle_signals") and seen.get("signals", {}).get("SIGTERM") == "default":
-        yield "SIGTERM ends the process without delivery: instrument() was not called in the main thread", "call otel_llm_bridge.instrument() in the main thread"
+        yield (
+            "SIGTERM ends the process without delivery: instrument() was not called in the main thread",
+            "call otel_llm_bridge.instrument() in the main thread",
+        )
 
 
 CHECKS: Final = (

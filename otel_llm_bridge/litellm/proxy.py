@@ -5,6 +5,7 @@ Installed when `litellm.proxy.proxy_server` has been imported; imports none of i
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import sys
@@ -77,21 +78,24 @@ class _Server:
     def _begin(self, scope: Mapping[str, Any]) -> Request | None:
         if scope["type"] != "http":
             return None
+        request = None
         with guarded("proxy: request"):
-            if not _is_llm_route(scope["path"]):
-                return None  # health checks, metrics, the admin's pages
-            facts = reading.clean(_read_scope(scope))
-            outer = trace.get_current_span()
-            if outer.get_span_context().is_valid:
-                _mask_query(outer, scope)
-                return Request(self._layers[False], facts)
-            parent = _context_of(scope)
-            token = context_api.attach(parent)
-            try:
-                return Request(self._layers[True], facts)
-            finally:
-                detach(token, parent)
-        return None
+            if _is_llm_route(scope["path"]):  # not health checks, metrics, the admin's pages
+                request = self._open(scope)
+        return request
+
+    def _open(self, scope: Mapping[str, Any]) -> Request:
+        facts = reading.clean(_read_scope(scope))
+        outer = trace.get_current_span()
+        if outer.get_span_context().is_valid:
+            _mask_query(outer, scope)
+            return Request(self._layers[False], facts)
+        parent = _context_of(scope)
+        token = context_api.attach(parent)
+        try:
+            return Request(self._layers[True], facts)
+        finally:
+            detach(token, parent)
 
 
 def _is_llm_route(path: str) -> bool:
@@ -279,9 +283,10 @@ def install(providers: Providers) -> list[Patch]:
         The patches, for `patching.restore`.
     """
     server = _Server(providers)
-    points: list[tuple[Target, Callable[[Callable[..., Any]], Wrapper]]] = [(_APP, server.wrapper)]
-    for stage in STAGES:
-        points.append((stage.target, lambda function, stage=stage: _stage_wrapper(stage, function)))  # type: ignore[misc]
+    points: list[tuple[Target, Callable[[Callable[..., Any]], Wrapper]]] = [
+        (_APP, server.wrapper),
+        *((stage.target, functools.partial(_stage_wrapper, stage)) for stage in STAGES),
+    ]
     patches: list[Patch] = []
     for target, make_wrapper in points:
         try:
