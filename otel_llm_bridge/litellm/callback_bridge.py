@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..callbacks import Call, begin, dispatcher, process_end
 from ..patching import Patch
+from ..streams import settle_left_streams
 from . import callback_facts, rescue, rescue_calls, rescue_routers
 
 if TYPE_CHECKING:
     from ..settings import Settings
+
+_LEFT = "streams that were left"
 
 __all__ = ["begin", "ended", "happened", "install", "occurred"]
 
@@ -30,6 +33,8 @@ def install(settings: Settings) -> list[Patch]:
         The patches, for `patching.restore`.
     """
     dispatcher.registry.resolver = _integration
+    # A stream that was dropped is ended by another thread: what that tells must not come after the last drain.
+    process_end.feeders[_LEFT] = settle_left_streams
     patches = [Patch(rescue._WORKER, _uninstall)]
     if settings.callbacks_rescue:
         for part in (rescue, rescue_calls, rescue_routers):
@@ -39,6 +44,7 @@ def install(settings: Settings) -> list[Patch]:
 
 def _uninstall() -> None:
     dispatcher.registry.resolver = None
+    process_end.feeders.pop(_LEFT, None)
 
 
 def happened(call: Call, point: str, logging: Any, *, response: Any = None, details: Mapping[str, Any] | None = None) -> None:
@@ -94,6 +100,8 @@ def ended(
             rescue_calls.stream_left(logging, response, outcome, error)
     elif logging is not None and error is not None and callback_facts.interrupted(error) and _rescues():
         rescue_calls.interrupted(logging, error)
+    if cache_hit is None and getattr(logging, "stream", None) is True:
+        cache_hit = False  # as LiteLLM tells its own handlers, of streams only
     point = "success" if error is None else "failure"
     if not call.wants(point) and not (cache_hit and call.wants("cache_hit")):
         return

@@ -14,7 +14,7 @@ import pytest
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
-from otel_llm_bridge import callbacks
+from otel_llm_bridge import callbacks, streams
 from otel_llm_bridge.demo.provider import FakeProvider
 
 from . import core
@@ -161,10 +161,11 @@ def run(function: Callable[[], Any]) -> None:
 
 
 def wait_for_threads() -> None:
-    """Until LiteLLM's thread pool has nothing to do."""
+    """Until streams that were left have been ended, and LiteLLM's thread pool has nothing to do."""
     from otel_llm_bridge.export.lifetime import Deadline
     from otel_llm_bridge.litellm.rescue import own
 
+    streams.settle_left_streams(10)
     own().finish(Deadline(10))
 
 
@@ -251,6 +252,7 @@ class TestTold:
         litellm.callbacks = [own]
         callbacks.register(lambda event: ours.append(event.kwargs))
         run(Calls(provider.url).stream_left)
+        wait_for_threads()
         callbacks.drain(10)
         assert ours[0]["litellm_bridge_stream_outcome"] == "abandoned"
         assert own.seen[0][1]["litellm_bridge_stream_outcome"] == "abandoned"
@@ -267,8 +269,9 @@ class TestTold:
         callbacks.register(see, on="all")
         for _chunk in litellm.completion(**Calls(provider.url).arguments(stream=True)):
             pass
-        assert points[:1] == ["pre_call"] and points[-1] == "success"
-        assert set(points) == {"pre_call", "post_call", "stream_chunk", "success"}
+        assert points[:2] == ["input", "pre_call"]
+        assert points[-1] == "success"
+        assert set(points) == {"input", "pre_call", "post_call", "stream_chunk", "success"}
 
 
 def test_switched_off(the_dispatcher: Any, provider: FakeProvider) -> None:
