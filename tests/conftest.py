@@ -13,6 +13,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -25,6 +26,10 @@ with contextlib.suppress(ImportError):
 import otel_llm_bridge
 from otel_llm_bridge import streams
 from otel_llm_bridge.demo.provider import FakeProvider
+
+# How long an example takes says something of the machine, not of the code.
+hypothesis.settings.register_profile("shared machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("shared machine")
 
 #: What a user asks in most tests; no assertion depends on its words.
 MESSAGES = [{"role": "user", "content": "Is there anybody?"}]
