@@ -18,8 +18,6 @@ from .who import SHARED, Who
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from opentelemetry.trace import Span
-
     from .content.policy import Document
     from .invocation import Invocation
     from .providers import Providers

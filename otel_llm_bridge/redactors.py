@@ -36,7 +36,8 @@ _KEYS: Final = re.compile(
 )
 _HEADERS: Final = re.compile(r"(?i)\b(bearer|basic)(\s+)[A-Za-z0-9._~+/\-]{8,}=*")
 _ASSIGNED: Final = re.compile(
-    r"""(?i)\b((?:x-)?(?:api|access|secret|subscription)[-_ ]?key|authorization|password|client[-_]secret)\b(["']?\s*[=:]\s*["']?)[^\s"',;&]{6,}"""
+    r"""(?i)\b((?:x-)?(?:api|access|secret|subscription)[-_ ]?key|authorization|password|client[-_]secret)\b"""
+    r"""(["']?\s*[=:]\s*["']?)[^\s"',;&]{6,}"""
 )
 _EMAILS: Final = re.compile(r"\b[A-Za-z0-9._%+\-]{1,64}@(?:[A-Za-z0-9\-]{1,63}\.){1,8}[A-Za-z]{2,24}\b")
 _CARDS: Final = re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,18}(?![\w])")
@@ -92,7 +93,7 @@ def by_name(names: str) -> Redactor:
     """The redactor that the option names: ready-made ones and ``module:function``, separated by commas.
 
     Raises:
-        ImportError, AttributeError, ValueError: there is no such redactor.
+        ImportError, AttributeError, ValueError, TypeError: there is no such redactor.
     """
     return chain(*(_find(name.strip()) for name in names.split(",") if name.strip()))
 
@@ -107,5 +108,5 @@ def _find(name: str) -> Redactor:
         raise ValueError(f"no redactor {name!r}; accepted: {', '.join(READY_MADE)}, module:function")
     found = functools.reduce(getattr, path.split("."), importlib.import_module(module))
     if not callable(found):
-        raise ValueError(f"{name} is not callable")
-    return found  # type: ignore[no-any-return]
+        raise TypeError(f"{name} is not callable")
+    return found

@@ -48,7 +48,7 @@ def load(hook: Any) -> CompletionHook | None:
     A name that is not there, or a hook that cannot be made, is a warning.
     """
     if hook is None or not isinstance(hook, str):
-        return hook  # type: ignore[no-any-return]
+        return hook
     from importlib.metadata import entry_points
 
     for entry in entry_points(group=ENTRY_POINT_GROUP, name=hook):

@@ -189,8 +189,8 @@ def _chat_chunk(pieces: Pieces, chunk: Any) -> None:
                 pieces.add(index, place, kind, piece)
         for call in get(delta, "tool_calls") or ():
             function = get(call, "function")
-            place = ("tool", get(call, "index") or 0)
-            pieces.add(index, place, "tool_call", get(function, "arguments"), get(function, "name"), get(call, "id"))
+            at = ("tool", get(call, "index") or 0)
+            pieces.add(index, at, "tool_call", get(function, "arguments"), get(function, "name"), get(call, "id"))
         pieces.finish(index, get(choice, "finish_reason"))
 
 

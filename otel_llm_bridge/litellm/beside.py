@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import context as context_api
 
 from ..guard import guarded
-from ..invocation import Invocation, detach
+from ..invocation import Invocation, Owed, detach
 from ..patching import Target
 from ..who import remember, silence
 from . import answers, conversations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Silence:
     """In the place of an invocation: nothing of the call is recorded, nor of the calls that it makes."""
 
-    owed = None
+    owed: Owed | None = None
 
     def __enter__(self) -> Silence:
         self._context = silence()
