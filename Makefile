@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-fast test-lowest lint types docs wheel bench frameworks test-frameworks test-proxy test-neighbours proxy-env frameworks-env neighbours-env clean
+.PHONY: help proxy-env neighbours-env frameworks-env demo test test-fast test-lowest lint types docs wheel bench frameworks test-frameworks test-proxy test-neighbours proxy-env frameworks-env neighbours-env clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,6 +20,14 @@ $(VENV)/.dev: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.demo
+
+# Environments of their own, for what pins other versions: proxy, neighbours, frameworks.
+$(VENV)-%/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-$*
+	$(VENV)-$*/bin/pip install --quiet --disable-pip-version-check -e '.[$*]'
+	@touch $@
+
+proxy-env neighbours-env frameworks-env: %-env: $(VENV)-%/.ready
 
 demo: $(VENV)/.demo ## a dozen real LiteLLM calls against a local fake provider, shown as traces
 	$(BIN)/otel-llm-bridge demo
@@ -71,4 +79,4 @@ frameworks: $(VENV)/.dev frameworks-env ## real frameworks on top of LiteLLM; se
 	$(BIN)/python -m pytest tests/frameworks -m frameworks $(PYTEST_ARGS)
 
 clean: ## take away what was made
-	rm -rf $(VENV) $(VENV)-lowest dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
