@@ -121,8 +121,12 @@ class ProcessEnd:
     def late(self, seconds: float) -> None:
         """Wait once more; what does not come to its end in time is counted, and said."""
         self._feed()
+        self.last(max(0.0, seconds - self._spent))
+
+    def last(self, seconds: float) -> None:
+        """The same for what has come since, such as the calls that the end of the process has ended."""
         dispatcher = self._dispatcher
-        pending = drain(dispatcher, max(0.0, seconds - self._spent)).pending
+        pending = drain(dispatcher, seconds).pending
         if pending:
             for host in list(dispatcher.busy):
                 host.give_up(OUT_OF_TIME)

@@ -31,6 +31,7 @@ from otel_llm_bridge.export import lifetime
 from tests.callbacks import core
 
 MESSAGES = [{"role": "user", "content": "Is there anybody?"}]
+HELD: list[Any] = []
 BEHAVIOUR = {"raise": "error-500", "cancel": "timeout"}
 
 
@@ -125,7 +126,10 @@ class Cell:
             await self.router().acompletion(model="group", messages=MESSAGES)
             return
         more = {"mock_response": "hello"} if what == "amock" else {}  # no connection: a thousand at once
-        result = await litellm.acompletion(model="openai/gpt-4o-mini", stream=what == "astream", **self.arguments(), **more)
+        result = await litellm.acompletion(model="openai/gpt-4o-mini", stream=what in ("astream", "aheld"), **self.arguments(), **more)
+        if what == "aheld":
+            HELD.append(result)
+            await result.__anext__()
         if what == "astream":
             async for _chunk in result:
                 pass

@@ -110,6 +110,15 @@ def test_thousand_and_exit(mode: str, provider: FakeProvider, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", ["inline", "tracked", "background"])
+def test_stream_held_at_exit(mode: str, provider: FakeProvider, tmp_path: Path) -> None:
+    """A stream that the program still holds when it ends is told, too."""
+    cell = {"mode": mode, "kind": "async", "call": "aheld", "end": "return", "delay": 0}
+    (done,) = run_cells([cell], tmp_path, provider.url)
+    assert check(done) == []
+
+
+@pytest.mark.slow
 def test_out_of_time(provider: FakeProvider, tmp_path: Path) -> None:
     """What the budget of the exit has no time for is counted with its reason."""
     cell = {"mode": "background", "kind": "async", "call": "async", "end": "exit", "delay": 30, "exit_timeout": 1}
