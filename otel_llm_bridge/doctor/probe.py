@@ -65,8 +65,16 @@ def _recorded(providers: Any) -> int | None:
         return None
     if providers.pipeline is not None:
         return int(providers.pipeline.report().ended)
-    ledger = getattr(providers.attached, "ledger", None)
-    return None if ledger is None else int(ledger.report().ended)
+    # The program's own provider: our processor there counts, whether it only counts or also delivers.
+    for one in _processors(providers.attached) or ():
+        ledger = getattr(one, "_ledger", None) or getattr(getattr(one, "delivery", None), "ledger", None)
+        if ledger is not None:
+            return int(ledger.report().ended)
+    return None
+
+
+def _processors(provider: Any) -> tuple[Any, ...] | None:
+    return getattr(getattr(provider, "_active_span_processor", None), "_span_processors", None)
 
 
 def _litellm() -> dict[str, Any]:
@@ -124,9 +132,8 @@ def _provider() -> dict[str, Any]:
     from opentelemetry import trace
 
     provider = trace.get_tracer_provider()
-    active = getattr(provider, "_active_span_processor", None)
     kind = type(provider)
-    processors = getattr(active, "_span_processors", None)
+    processors = _processors(provider)
     return {
         "provider": f"{kind.__module__}.{kind.__qualname__}",
         # Ours only counts; it sends nothing.

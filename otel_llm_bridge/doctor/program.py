@@ -74,7 +74,7 @@ def _instrumented(seen: Seen) -> Findings:
 def _calls(seen: Seen) -> Findings:
     if seen.get("litellm") is False:
         yield "the program never imported LiteLLM", "give the doctor a program that makes a call"
-    elif seen.get("instrumented") and not seen.get("recorded") and not seen.get("error"):
+    elif seen.get("instrumented") and seen.get("processors") and not seen.get("recorded") and not seen.get("error"):
         yield (
             "LiteLLM is instrumented, and no call was recorded",
             "give the doctor a program that makes a call; look for OTEL_LLM_BRIDGE_DISABLED and suppressed()",

@@ -149,10 +149,16 @@ def test_misconfigurations_are_named(receiver: Receiver, provider: FakeProvider,
 #: What another check may say of the same misconfiguration.
 ALSO = {"another instrumentation": ("coverage",)}
 
+OWN_PROVIDER = NO_PROCESSOR + (
+    "from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter\n"
+    "from opentelemetry.sdk.trace.export import BatchSpanProcessor\n"
+    "trace.get_tracer_provider().add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))\n"
+)
 HEALTHY: dict[str, Any] = {
     "without a program": (None, ()),
     "a program with one line": (INSTRUMENT + CALL, ()),
     "a program with no line": (CALL, ("--zero-code",)),
+    "a provider of its own": (OWN_PROVIDER + INSTRUMENT + CALL, ()),
     "names bound before": ("from litellm import completion\n" + INSTRUMENT + CALL.replace("litellm.completion", "completion"), ()),
 }
 
