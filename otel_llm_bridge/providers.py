@@ -86,6 +86,8 @@ class Providers:
         return built.tracer_provider
 
     def _watch(self, provider: Any) -> None:
+        if isinstance(provider, trace.NoOpTracerProvider):
+            return  # nothing to deliver, and perhaps no SDK to do it with
         from .export import lifetime
 
         lifetime.provider_seen(provider)

@@ -51,6 +51,8 @@ _PRICED: Final = [
 @pytest.mark.parametrize(("name", "behaviour"), _PRICED)
 def test_the_cost_is_litellms(name: str, behaviour: str | None, record: Callable[..., Recording], provider: FakeProvider) -> None:
     """Each family, with cached, cache-written and reasoning tokens: the very figure of `litellm.completion_cost`."""
+    if _OLD and name.endswith("stream") and "anthropic" in name:
+        pytest.skip("LiteLLM 1.80 counts the tokens of such a stream otherwise than those of the plain answer")
     family = BY_NAME[name]
     expected = cost_by_litellm(family, provider, behaviour)
     recorded = record()
@@ -259,10 +261,10 @@ async def test_a_cache_hit(name: str, record: Callable[..., Recording], provider
     assert (second["litellm.cache_hit"], second[COST], second["litellm.cost.source"]) == (True, 0.0, "cache")
     # A stream from the cache has forgotten which tokens were cached by the provider.
     slack = {"rel": 0.02} if family.streams else EXACTLY
-    if not (_OLD and family.streams):  # LiteLLM 1.80's replay is priced at nothing
+    if not (_OLD and family.streams):  # LiteLLM 1.80's replay has no usage
         assert second[SAVED] == pytest.approx(first[COST], **slack)
+        assert second["litellm.usage.saved.input_tokens"] == first["gen_ai.usage.input_tokens"]
     assert not any(attribute.startswith("gen_ai.usage.") for attribute in second)
-    assert second["litellm.usage.saved.input_tokens"] == first["gen_ai.usage.input_tokens"]
     assert [event.name for event in recorded.spans()[1].events].count("litellm.cache_hit") == 1
     found = check_conformance.check(recorded.records(), "released-python", no_content=True)
     assert [str(finding) for finding in found if finding.level == "error"] == []
