@@ -6,6 +6,10 @@ import threading
 import time
 from typing import Any, Final
 
+# Imported here and not where they are used: a fork during an import in the worker would leave the module's
+# lock held for ever in the child.
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.metrics.export import (
     MetricExporter,
@@ -17,7 +21,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from . import lifetime
 from .delivery import Delivery
-from .encoding import Context, Item
+from .encoding import Context, Item, field
 from .transport import Transport, Verdict
 
 
@@ -77,10 +81,6 @@ class DeliveryLogProcessor(LogRecordProcessor):
 
 def encode_log(record: Any) -> Item:
     """The bytes of one log record. There are few of them, so the SDK's encoder does the work."""
-    from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
-
-    from .encoding import field
-
     resource_logs = encode_logs([record]).resource_logs[0]
     scope_logs = resource_logs.scope_logs[0]
     body = scope_logs.log_records[0].SerializeToString()
@@ -104,10 +104,6 @@ class DeliveryMetricExporter(MetricExporter):
         self.failed = 0
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        from opentelemetry.exporter.otlp.proto.common.metrics_encoder import (
-            encode_metrics,
-        )
-
         body = encode_metrics(metrics_data).SerializeToString()
         if not body:
             return MetricExportResult.SUCCESS

@@ -223,6 +223,12 @@ class GrpcTransport:
     """OTLP over gRPC. The bytes are sent as they are: no message object is built again."""
 
     def __init__(self, endpoint: Endpoint, signal: str) -> None:
+        # Here and not where it is used: a fork during an import in the worker would leave the module's lock
+        # held for ever in the child.
+        import grpc
+        from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+
+        self._grpc, self._details, self._statuses = grpc, error_details_pb2, status_pb2
         self._endpoint = endpoint
         self._service = _SERVICES[signal]
         self._channel: Any = None
@@ -230,20 +236,18 @@ class GrpcTransport:
         self._abandoned: list[Any] = []
 
     def send(self, body: bytes, timeout: float) -> Outcome:
-        import grpc
-
         try:
             if self._call is None:
-                self._open(grpc)
+                self._open()
             return _delivered(self._call(body, timeout=timeout, metadata=self._endpoint.headers), "OK")
-        except grpc.RpcError as error:
+        except self._grpc.RpcError as error:
             return self._refused(error)
         except Exception as error:  # noqa: BLE001 - whatever the network does, it is an outcome
             self.close()
             return Outcome(Verdict.RETRY, detail=type(error).__name__)
 
-    def _open(self, grpc: Any) -> None:
-        parts = urlsplit(self._endpoint.url)
+    def _open(self) -> None:
+        grpc, parts = self._grpc, urlsplit(self._endpoint.url)
         options = [
             ("grpc.max_send_message_length", -1),
             ("grpc.initial_reconnect_backoff_ms", 100),
@@ -270,7 +274,21 @@ class GrpcTransport:
         if code == "UNAVAILABLE":
             # A fresh channel tries at once; the old one waits out its own back-off.
             self.close()
-        return Outcome(Verdict.RETRY, retry_after=_grpc_retry_after(error), detail=code)
+        return Outcome(Verdict.RETRY, retry_after=self._retry_after(error), detail=code)
+
+    def _retry_after(self, error: Any) -> float | None:
+        """``RetryInfo``: inside the status details, as the OTLP specification says, or as a trailer of its own."""
+        info = self._details.RetryInfo()
+        for key, value in error.trailing_metadata() or ():
+            if key == "google.rpc.retryinfo-bin":
+                info.ParseFromString(value)
+                return _seconds(info)
+            if key == "grpc-status-details-bin":
+                for detail in self._statuses.Status.FromString(value).details:
+                    if detail.Is(info.DESCRIPTOR):
+                        detail.Unpack(info)
+                        return _seconds(info)
+        return None
 
     def close(self) -> None:
         channel, self._channel, self._call = self._channel, None, None
@@ -289,24 +307,6 @@ def _read_file(path: str) -> bytes | None:
         return None
     with open(path, "rb") as file:
         return file.read()
-
-
-def _grpc_retry_after(error: Any) -> float | None:
-    """``RetryInfo``: inside the status details, as the OTLP specification says, or as a trailer of its own."""
-    from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
-    from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
-
-    info = RetryInfo()
-    for key, value in error.trailing_metadata() or ():
-        if key == "google.rpc.retryinfo-bin":
-            info.ParseFromString(value)
-            return _seconds(info)
-        if key == "grpc-status-details-bin":
-            for detail in Status.FromString(value).details:
-                if detail.Is(RetryInfo.DESCRIPTOR):
-                    detail.Unpack(info)
-                    return _seconds(info)
-    return None
 
 
 def _seconds(info: Any) -> float:
