@@ -6,7 +6,8 @@ Three policies, the option ``neighbours``:
   clients make none; spans of HTTP clients stay. Where the caller's own span is an LLM span already (that of
   a framework, which cannot be unmade), ours is an INTERNAL span with our own attributes only.
 * ``nest``: everybody makes their spans; they nest.
-* ``defer``: where another instrumentation makes the LLM span, we make none.
+* ``defer``: where another instrumentation makes the LLM span, we make none. LiteLLM's own callback is no
+  such instrumentation: what it makes comes after the call, and not at all when the process ends before.
 """
 
 from __future__ import annotations
@@ -63,13 +64,19 @@ _PACKAGES: Final = (
     "opentelemetry.util.genai", "openlit",
 )  # fmt: skip
 
-#: Instrumentors of clients, for ``defer``: module, class, operations that they make spans for. LiteLLM's
-#: calls to OpenAI, Azure and the compatible providers go through OpenAI's client.
+_CHATS: Final = frozenset({gen_ai.CHAT, gen_ai.TEXT_COMPLETION})
+_CHAT_AND_EMBEDDINGS: Final = frozenset({gen_ai.CHAT, gen_ai.EMBEDDINGS})
+#: Instrumentors that ``defer`` leaves the span to: module, class, operations, whether they instrument OpenAI's
+#: client (which LiteLLM's calls to OpenAI, Azure and the compatible providers go through) or LiteLLM itself.
 _INSTRUMENTORS: Final = (
-    ("openinference.instrumentation.openai", "OpenAIInstrumentor", frozenset({gen_ai.CHAT, gen_ai.TEXT_COMPLETION, gen_ai.EMBEDDINGS})),
-    ("opentelemetry.instrumentation.openai_v2", "OpenAIInstrumentor", frozenset({gen_ai.CHAT, gen_ai.EMBEDDINGS})),
-    ("opentelemetry.instrumentation.genai.openai", "OpenAIInstrumentor", frozenset({gen_ai.CHAT, gen_ai.EMBEDDINGS})),
-    ("opentelemetry.instrumentation.openai", "OpenAIInstrumentor", frozenset({gen_ai.CHAT, gen_ai.TEXT_COMPLETION, gen_ai.EMBEDDINGS})),
+    ("openinference.instrumentation.litellm", "LiteLLMInstrumentor", _CHAT_AND_EMBEDDINGS | {gen_ai.IMAGE_GENERATION}, False),
+    ("opentelemetry.instrumentation.litellm", "LiteLLMInstrumentor", _CHAT_AND_EMBEDDINGS, False),
+    ("openlit.instrumentation.litellm", "LiteLLMInstrumentor", _CHAT_AND_EMBEDDINGS, False),
+    ("openinference.instrumentation.openai", "OpenAIInstrumentor", _CHATS | {gen_ai.EMBEDDINGS}, True),
+    ("opentelemetry.instrumentation.openai_v2", "OpenAIInstrumentor", _CHAT_AND_EMBEDDINGS, True),
+    ("opentelemetry.instrumentation.genai.openai", "OpenAIInstrumentor", frozenset({gen_ai.CHAT}), True),
+    # Not of embeddings: LiteLLM asks for the raw response, and then it makes none.
+    ("opentelemetry.instrumentation.openai", "OpenAIInstrumentor", _CHATS, True),
 )  # fmt: skip
 _BY_OPENAI_CLIENT: Final = frozenset({"openai", "azure.ai.openai"})
 
@@ -134,14 +141,15 @@ class Neighbours:
         )
 
     def will_be_seen_by_another(self, facts: dict[str, Any]) -> bool:
-        """For ``defer``: whether an instrumentation of the provider's client will make the span."""
-        if self.policy != DEFER or facts.get("provider") not in _BY_OPENAI_CLIENT:
+        """For ``defer``: whether an instrumentation of LiteLLM or of the provider's client makes the span."""
+        if self.policy != DEFER:
             return False
-        for module, name, operations in _INSTRUMENTORS:
-            kind = getattr(sys.modules.get(module), name, None)
-            # The instance is a singleton; asking for it makes none where there is none.
-            instance = getattr(kind, "_instance", None)
-            if facts.get("operation") in operations and getattr(instance, "_is_instrumented_by_opentelemetry", False):
+        for module, name, operations, of_client in _INSTRUMENTORS:
+            if facts.get("operation") not in operations or (of_client and facts.get("provider") not in _BY_OPENAI_CLIENT):
+                continue
+            # Instrumentors are singletons; where there is no instance, none is made.
+            instance = getattr(getattr(sys.modules.get(module), name, None), "_instance", None)
+            if getattr(instance, "_is_instrumented_by_opentelemetry", False):
                 return True
         return False
 

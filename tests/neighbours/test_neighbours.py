@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
-import sys
 from typing import Any, Final
 
 import pytest
+
+from tests.environments import python_with
 
 OURS: Final = "otel_llm_bridge"
 HTTP: Final = ("opentelemetry.instrumentation.httpx", "opentelemetry.instrumentation.aiohttp_client")
@@ -30,32 +30,28 @@ NEEDS: Final = {
     "framework-openinference": "litellm",
     "framework-agent": "litellm",
 }
-#: Those that make the LLM span themselves around LiteLLM's functions, or within them for these calls.
-_ALL: Final = ("sync", "sync stream", "async", "async stream", "router", "embedding")
+_ALL: Final = frozenset({"sync", "sync stream", "async", "async stream", "router", "embedding"})
+#: For which calls each makes the LLM span that `defer` leaves to it; of all others it is ours.
 DEFERRED: Final = {
-    "openai-official": _ALL,
-    "openinference-litellm": ("sync", "sync stream", "async", "async stream", "embedding"),
+    "openai-official": _ALL - {"embedding"},
+    "openai-contrib": _ALL,
+    "openinference-litellm": _ALL,
     "openinference-openai": _ALL,
-    "traceloop-openai": _ALL,
-    "openlit": ("sync", "sync stream", "async", "async stream", "embedding"),
+    "traceloop-litellm": _ALL,
+    "traceloop-openai": _ALL - {"embedding"},
+    "openlit": _ALL,
     "framework-gen_ai": _ALL,
     "framework-openinference": _ALL,
 }
-
-
-def _missing(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is None
-    except ImportError:
-        return True
+#: A framework's span is there before us: under `suppress` it stays the LLM span, too.
+_OUTER: Final = ("framework-gen_ai", "framework-openinference")
 
 
 def _spans(neighbour: str, order: str, *policies: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """The spans of each call under each policy, from a child process."""
-    if _missing(NEEDS[neighbour]):
-        pytest.skip(f"{NEEDS[neighbour]} is not installed; the extra `neighbours` has it")
+    python = python_with("neighbours", NEEDS[neighbour], "litellm", "otel_llm_bridge")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.neighbours.program", neighbour, order, ",".join(policies)],
+        [python, "-m", "tests.neighbours.program", neighbour, order, ",".join(policies)],
         capture_output=True, text=True, timeout=170, check=False,
         env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "OTEL_TRACES_EXPORTER": "none"},
     )  # fmt: skip
@@ -73,20 +69,10 @@ def test_one_llm_span(neighbour: str) -> None:
     for policy, calls in _spans(neighbour, "before", "suppress", "defer").items():
         for call, spans in calls.items():
             where = f"{policy}, {call}: {[(span['scope'], span['name']) for span in spans]}"
-            if neighbour == "framework-agent":
-                llm = [span for span in spans if span["llm"]]
-                assert [span["scope"] for span in llm] == [OURS], where
-                continue
             llm = [span for span in spans if span["llm"]]
-            if policy == "defer" and call == "router" and len(llm) != 1:
-                # The Router calls what the other instrumentation does not see: then it is ours.
-                pytest.fail(where)
             assert len(llm) == 1, where
-            ours_expected = policy == "suppress" and not neighbour.startswith("framework-") or (
-                policy == "defer" and call not in DEFERRED.get(neighbour, ())
-            )
-            if neighbour not in ("traceloop-litellm", "litellm-otel", "openai-contrib") or policy == "suppress":
-                assert (llm[0]["scope"] == OURS) == ours_expected, where
+            theirs = (policy == "defer" and call in DEFERRED.get(neighbour, ())) or neighbour in _OUTER
+            assert (llm[0]["scope"] != OURS) == theirs, where
             known = {span["id"] for span in spans}
             assert all(span["parent"] is None or span["parent"] in known for span in spans), where
 

@@ -37,7 +37,7 @@ async def test_every_family(family: Family, provider: Any, make_bridge: Callable
         assert sent is None
     else:
         context = bridge.span().context
-        assert sent == f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+        assert sent == f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
     if not family.name.removeprefix("a").startswith(_FORMS):
         assert after.body == before.body
     assert {name: value for name, value in after.headers.items() if name not in _CHANGING} == {
