@@ -47,6 +47,8 @@ class Dispatcher:
         #: The figures of those that were removed, by name: registering for one request must not cost memory.
         self._retired: dict[str, Counts] = {}
         self._unplugged: dict[str, str] = {}
+        #: Names of callbacks whose first failure has been logged.
+        self._complained: set[str] = set()
         self._reset()
         if settings is not None:
             self.configure(settings)
@@ -116,8 +118,8 @@ class Dispatcher:
 
     def accept(self, registration: Registration, event: Event, is_async: bool) -> Run | None:
         """Account for one more run; ``None``, and counted, when it cannot be."""
-        counts = registration.counts
         with self._lock:
+            counts = registration.counts
             self._known[registration.number] = registration
             counts.accepted += 1
             if self._pending >= self.settings.callbacks_queue_size:
@@ -171,9 +173,9 @@ class Dispatcher:
 
     def _finished(self, run: Run, outcome: str, error: BaseException | None) -> None:
         registration = run.registration
-        counts = registration.counts
         run.finished = True
         with self._lock:
+            counts = registration.counts
             self._pending -= 1
             counts.pending -= 1
             if outcome in (COMPLETED, FAILED, TIMED_OUT):
@@ -184,7 +186,9 @@ class Dispatcher:
                 if adopted is not None and inspect.getcoroutinestate(adopted) == inspect.CORO_CREATED:
                     adopted.close()  # Python would warn that it was never awaited: it is counted instead
             registration.failures_in_a_row = 0 if outcome == COMPLETED else registration.failures_in_a_row + 1
-            first = counts.failed + counts.timed_out == 1 and outcome in (FAILED, TIMED_OUT)
+            first = outcome in (FAILED, TIMED_OUT) and registration.name not in self._complained
+            if first:
+                self._complained.add(registration.name)
             unplug = registration.failures_in_a_row == UNPLUG_AFTER
         if first:
             # The error's text may hold a prompt or a key, so it is for DEBUG only.
