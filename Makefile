@@ -75,7 +75,7 @@ test-proxy: $(VENV)/.dev proxy-env ## the real LiteLLM Proxy; sets up an environ
 test-neighbours: $(VENV)/.dev neighbours-env ## other instrumentations of the same calls; sets up an environment of its own
 	$(BIN)/python -m pytest tests/neighbours $(PYTEST_ARGS)
 
-frameworks: $(VENV)/.dev frameworks-env ## real frameworks on top of LiteLLM; sets up an environment of its own
+frameworks: $(VENV)/.dev frameworks-env agents-env ## real frameworks on top of LiteLLM; sets up an environment of its own
 	$(BIN)/python -m pytest tests/frameworks -m frameworks $(PYTEST_ARGS)
 
 clean: ## take away what was made

@@ -46,7 +46,7 @@ ROWS = (
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.program)
 def test_calls_are_under_the_program(provider: FakeProvider, tmp_path: Path, row: Row) -> None:
     """No line of code, one LLM span for each request, every one of them with tokens and below the program's span."""
-    python = python_with("frameworks", "litellm", row.module)
+    python = python_with("agents" if row.module == "agents" else "frameworks", "litellm", row.module)
     provider.reset()
     with Receiver() as receiver:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "LITELLM_"))}
