@@ -5,7 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: help proxy-env neighbours-env frameworks-env demo test test-fast test-lowest lint types docs wheel bench frameworks test-frameworks test-proxy test-neighbours proxy-env frameworks-env neighbours-env clean
+.PHONY: help demo test test-fast test-lowest lint types docs wheel bench frameworks test-frameworks test-proxy test-neighbours \
+	proxy-env neighbours-env frameworks-env agents-env clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -21,13 +22,13 @@ $(VENV)/.dev: pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(VENV)/.demo
 
-# Environments of their own, for what pins other versions: proxy, neighbours, frameworks.
+# Environments of their own, for what pins other versions; `tests/environments.py` finds them.
 $(VENV)-%/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-$*
 	$(VENV)-$*/bin/pip install --quiet --disable-pip-version-check -e '.[$*]'
 	@touch $@
 
-proxy-env neighbours-env frameworks-env: %-env: $(VENV)-%/.ready
+proxy-env neighbours-env frameworks-env agents-env: %-env: $(VENV)-%/.ready
 
 demo: $(VENV)/.demo ## a dozen real LiteLLM calls against a local fake provider, shown as traces
 	$(BIN)/otel-llm-bridge demo
@@ -61,11 +62,6 @@ wheel: $(VENV)/.dev ## build the wheel, check it, and use it outside the checkou
 
 bench: $(VENV)/.dev ## cost beside a hand-written span and beside the peers
 	$(BIN)/python -m benchmarks
-
-# Environments beside the tests' own; `tests/environments.py` finds them.
-proxy-env frameworks-env neighbours-env: %-env:
-	$(PYTHON) -m venv .venv-$*
-	.venv-$*/bin/pip install --quiet --disable-pip-version-check -e '.[$*]'
 
 test-frameworks: frameworks
 
