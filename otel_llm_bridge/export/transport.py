@@ -8,6 +8,9 @@ are sent here, over `http.client` and `grpc`, and every retry is decided in one 
 from __future__ import annotations
 
 import dataclasses
+
+# Looking up a host imports this codec: not in the worker, where a fork would leave its import lock held.
+import encodings.idna  # noqa: F401
 import enum
 import gzip
 import http.client
