@@ -143,9 +143,10 @@ def _bounds(point: Any) -> list[float] | None:
 
 def _log(record: Any) -> dict[str, Any]:
     attributes = _plain(record.attributes)
+    former = attributes.pop("event.name", None)  # before log records had a field for it
     return {
         "signal": "event",
-        "event_name": getattr(record, "event_name", None) or attributes.get("event.name"),
+        "event_name": getattr(record, "event_name", None) or former,
         "severity_number": getattr(record.severity_number, "value", None),
         "attributes": attributes,
     }

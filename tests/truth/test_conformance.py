@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.metadata
 import json
 from collections.abc import Callable
 from functools import cache
@@ -12,6 +13,7 @@ from typing import Any, Final
 import litellm
 import pytest
 import yaml
+from packaging.version import Version
 
 from otel_llm_bridge.demo.provider import FakeProvider
 from otel_llm_bridge.semconv import content, gen_ai, metrics, vocabulary
@@ -112,7 +114,11 @@ def test_what_the_receiver_got_conforms(provider: FakeProvider, record: Callable
     spans = [it for document in documents for it in check_conformance.records(document) if it["signal"] == "span"]
     assert len(spans) == wanted
     assert any("resourceMetrics" in document for document in documents)
-    assert errors(documents, _DEFAULT, no_content=True) == []
+    found = errors(documents, _DEFAULT, no_content=True)
+    if Version(importlib.metadata.version("opentelemetry-sdk")) < Version("1.35"):
+        # The stock OTLP exporter of 1.30 asks for the SDK's own boundaries; in-memory readers get the advised ones.
+        found = [finding for finding in found if "metric-buckets" not in finding]
+    assert found == []
     urls = {scope["schemaUrl"] for document in documents for scope in _scopes(document)}
     assert urls == {gen_ai.SCHEMA_URL}
 
