@@ -13,6 +13,7 @@ from ..patching import Target
 from ..semconv import gen_ai
 from ..semconv import litellm as names
 from . import caching, reading
+from .callback_facts import IS_TWIN
 
 if TYPE_CHECKING:
     from ..patching import Wrapper
@@ -157,6 +158,8 @@ def wrapper_for(point: HookPoint, function: Callable[..., Any]) -> Wrapper:
             if invocation is None:
                 return
             told = {**dict(zip(parameters, args, strict=False)), **kwargs, **more}
+            if hasattr(told.get("self"), IS_TWIN):
+                return  # a copy that a callback's data is made with: nothing happens to the call
             attributes = point.see(invocation, told)
             if point.event is not None and attributes is not None:
                 invocation.event(point.event, attributes)

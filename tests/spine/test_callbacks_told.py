@@ -9,6 +9,7 @@ from typing import Any
 import litellm
 import pytest
 
+import otel_llm_bridge
 from otel_llm_bridge import callbacks
 from otel_llm_bridge.demo.provider import FakeProvider
 
@@ -134,3 +135,35 @@ def test_points_on_the_way(bridge: Bridge, told: list[tuple[str, str]], openai_k
         for registration in registrations:
             registration.remove()
     assert [point for point, _ in told] == ["input", "pre_call", "post_call", *["stream_chunk"] * chunks, "success"]
+
+
+def test_making_the_data_is_no_event(bridge: Bridge, told: list[tuple[str, str]], openai_kwargs: dict[str, Any]) -> None:
+    """What a callback is given is made by LiteLLM's own handler, on a copy: that is no lifecycle event."""
+    from opentelemetry.sdk._logs import LoggerProvider
+
+    emitted: list[str] = []
+    bridge_logger = LoggerProvider(shutdown_on_exit=False)
+    bridge_logger.add_log_record_processor(_Noting(emitted))
+    _register(told, "inline", is_async=False)
+    otel_llm_bridge.uninstrument()
+    otel_llm_bridge.instrument(tracer_provider=bridge.provider, logger_provider=bridge_logger, strict=True, handle_signals=False)
+    asyncio.run(litellm.acompletion(**_asked(openai_kwargs), mock_response="x"))
+    assert [point for point, _ in told] == ["success"]
+    assert emitted.count("litellm.success") <= 1
+
+
+class _Noting:
+    """A log record processor that notes the names of events."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+
+    def on_emit(self, log: Any) -> None:
+        self._names.append(getattr(log.log_record, "event_name", None) or "")
+
+    emit = on_emit
+
+    def shutdown(self) -> None: ...
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return True
