@@ -175,6 +175,8 @@ class Recorder:
         self._providers = providers
         self._rows = names.chosen(setting)
         self._most = series_max
+        #: (operation, whether the cache answered) -> what is recorded of such an attempt. There are few operations.
+        self._of_attempts: dict[tuple[Any, bool], list[_Recording]] = {}
 
     @cached_property
     def _at(self) -> dict[str, list[_Recording]]:
@@ -193,15 +195,13 @@ class Recorder:
             for recording in self._at.get(names.CALL, ()):
                 recording.record(invocation, invocation.facts)
             return
-        hit = invocation.facts.get("cache_hit") is True
-        operation = invocation.facts.get("operation")
-        for recording in self._at.get(names.ATTEMPT, ()):
-            row = recording.row
-            if row.measure not in _OF_CACHE_HITS if hit else row.measure in _ONLY_CACHE_HITS:
-                continue
-            if operation in row.but_operations or (row.operations and operation not in row.operations):
-                continue
-            recording.record(invocation, invocation.facts)
+        facts = invocation.facts
+        kind = facts.get("operation"), facts.get("cache_hit") is True
+        recordings = self._of_attempts.get(kind)
+        if recordings is None:
+            recordings = self._of_attempts[kind] = [r for r in self._at.get(names.ATTEMPT, ()) if _concerns(r.row, *kind)]
+        for recording in recordings:
+            recording.record(invocation, facts)
 
     def event(self, invocation: Invocation, name: str, attributes: Facts) -> None:
         """A lifecycle event has happened."""
@@ -209,6 +209,13 @@ class Recorder:
             path = invocation.facts.get("path")
             group = path[-1] if path else invocation.facts.get("model_group")
             recording.record(invocation, {"model_group": group, **attributes})
+
+
+def _concerns(row: Instrument, operation: Any, cache_hit: bool) -> bool:
+    """Whether ``row`` is measured for attempts of this kind."""
+    if row.measure not in _OF_CACHE_HITS if cache_hit else row.measure in _ONLY_CACHE_HITS:
+        return False
+    return operation not in row.but_operations and (not row.operations or operation in row.operations)
 
 
 class _Recording:
@@ -222,9 +229,12 @@ class _Recording:
         self._record = instrument.record if row.kind == "histogram" else instrument.add
 
     def record(self, invocation: Invocation, facts: Facts) -> None:
-        for amount, own in self._measure(invocation):
-            values = tuple(own[fact] if fact in own else facts.get(fact) for fact in self._facts)
-            self._record(amount, self._series.attributes(values), context=invocation.context)
+        own, attributes = None, {}
+        for amount, told in self._measure(invocation):
+            if told is not own:  # the gaps of a stream share their labels: hundreds of amounts
+                own = told
+                attributes = self._series.attributes(tuple(map({**facts, **own}.get if own else facts.get, self._facts)))
+            self._record(amount, attributes, context=invocation.context)
 
 
 def _make(meter: Any, row: Instrument) -> Any:

@@ -73,13 +73,13 @@ def silence() -> context_api.Context:
 
 def is_suppressed() -> bool:
     """Whether the running code is in a `suppressed` block, or in one of OpenTelemetry's own."""
-    get = context_api.get_value
-    return bool(get(_SUPPRESSED) or any(get(key) for key in _OF_OPENTELEMETRY))
+    context = context_api.get_current()
+    return any(context.get(key) for key in _SUPPRESSING)
 
 
 # The API's key got its public helper, and its name without "-key", at different times.
-_OF_OPENTELEMETRY: Final = tuple(
-    {getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"), "suppress_instrumentation"}
+_SUPPRESSING: Final = tuple(
+    {_SUPPRESSED, getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"), "suppress_instrumentation"}
 )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..guard import guarded
 from ..semconv import litellm as names
 from . import pricing, reading
-from .reading import Facts, clean, first, get
+from .reading import Facts, clean, fields, first, get
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +43,7 @@ class ChatChunks:
             return {}
         facts: Facts = {"response_id": get(chunks[0], "id"), "response_model": get(chunks[0], "model")}
         facts["finish_reasons"] = _finish_reasons(chunks)
-        reported = [usage for usage in (get(chunk, "usage") for chunk in chunks[:-1]) if usage is not None]
+        reported = [usage for chunk in chunks[:-1] if (usage := get(fields(chunk), "usage")) is not None]
         for usage in reported:
             # Some providers tell the input with the first chunk and the output with the last, and 0 for the other.
             told = reading.read_usage(usage)
@@ -75,11 +75,16 @@ class ChatChunks:
 def _finish_reasons(chunks: list[Any]) -> list[str]:
     reasons: dict[int, str] = {}
     for chunk in chunks:
-        for choice in get(chunk, "choices") or ():
-            reason = get(choice, "finish_reason")
+        for choice in _choices(chunk):
+            reason = getattr(choice, "finish_reason", None) if type(choice) is not dict else choice.get("finish_reason")
             if reason:
                 reasons[get(choice, "index") or 0] = str(reason)
     return [reasons[index] for index in sorted(reasons)]
+
+
+def _choices(chunk: Any) -> Any:
+    # This runs for each chunk, and nearly all of them are objects of LiteLLM's.
+    return (getattr(chunk, "choices", None) if type(chunk) is not dict else chunk.get("choices")) or ()
 
 
 class EventStream:

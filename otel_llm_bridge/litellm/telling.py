@@ -98,7 +98,8 @@ def _ended(invocation: Invocation) -> None:
             call,
             kept.get("logging"),
             request=kept.get("request"),
-            response=_answer(invocation, outcome),
+            # Putting a stream's chunks together costs more than all the rest: only where somebody listens.
+            response=_answer(invocation, outcome) if call.wants("success") or call.wants("cache_hit") else None,
             error=invocation.error,
             cache_hit=facts.get("cache_hit"),
             outcome=None if whole else outcome,
