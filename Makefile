@@ -25,7 +25,7 @@ $(VENV)/.dev: pyproject.toml
 # Environments of their own, for what pins other versions; `tests/environments.py` finds them.
 $(VENV)-%/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-$*
-	$(VENV)-$*/bin/pip install --quiet --disable-pip-version-check -e '.[$*]'
+	$(VENV)-$*/bin/pip install --quiet --disable-pip-version-check $(addprefix -c ,$(wildcard tests/constraints-$*.txt)) -e '.[$*]'
 	@touch $@
 
 proxy-env neighbours-env frameworks-env agents-env: %-env: $(VENV)-%/.ready
