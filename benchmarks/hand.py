@@ -21,7 +21,7 @@ _ATTRIBUTES: Final = {
     "app.attempt": 1, "app.attempt.kind": "first",
 }  # fmt: skip
 _EVENTS: Final = ("pre_call", "post_call", "first_chunk", "success")
-_LABELS: Final = {name: _ATTRIBUTES[name] for name in tuple(_ATTRIBUTES)[:3]}
+_LABELS: Final = {name: _ATTRIBUTES[name] for name in (*tuple(_ATTRIBUTES)[:3], "gen_ai.response.model")}
 
 
 class Hand:
@@ -38,29 +38,26 @@ class Hand:
         self._duration = meter.create_histogram("gen_ai.client.operation.duration", "s")
         self._tokens = meter.create_histogram("gen_ai.client.token.usage", "{token}")
 
-    def _tell(self, span: Any, messages: Any) -> None:
+    def _tell(self, span: Any, messages: Any, began: float) -> None:
         span.set_attributes(_ATTRIBUTES)
         if self._content:
             span.set_attribute("gen_ai.input.messages", json.dumps(messages))
         for event in _EVENTS:
             span.add_event(event)
-
-    def _measure(self, began: float) -> None:
+        # While the span is the current one: an exemplar leads to it.
         self._duration.record(time.perf_counter() - began, _LABELS)
-        self._tokens.record(18, _LABELS)
+        self._tokens.record(18, {**_LABELS, "gen_ai.token.type": "input"})
 
     def sync(self, one: Callable[..., Any], messages: Any) -> Any:
         """Around a function that makes one call and reads its answer."""
         began = time.perf_counter()
         with self._tracer.start_as_current_span("chat gpt-4o-mini", kind=SpanKind.CLIENT) as span:
             one()
-            self._tell(span, messages)
-        self._measure(began)
+            self._tell(span, messages, began)
 
     async def awaited(self, one: Callable[..., Any], messages: Any) -> Any:
         """The same for a coroutine function."""
         began = time.perf_counter()
         with self._tracer.start_as_current_span("chat gpt-4o-mini", kind=SpanKind.CLIENT) as span:
             await one()
-            self._tell(span, messages)
-        self._measure(began)
+            self._tell(span, messages, began)

@@ -56,7 +56,7 @@ def replace() -> None:
     Logging.pre_call = _pre_call
     Logging.post_call = _post_call
     Logging.success_handler = _success
-    Logging._response_cost_calculator = _cost
+    Logging.response_cost_calculator = Logging._response_cost_calculator = _cost  # newer and older versions
     usage = litellm.Usage(prompt_tokens=11, completion_tokens=7, total_tokens=18)
     response = litellm.ModelResponse(
         id="chatcmpl-1",
