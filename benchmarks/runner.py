@@ -39,8 +39,10 @@ def environment(variant: Variant, say: Say) -> Path:
     if not variant.packages:
         return Path(sys.executable)
     folder = ENVIRONMENTS / variant.environment
-    python, stamp = folder / "bin" / "python", folder / ".made"
+    python, stamp, refused = folder / "bin" / "python", folder / ".made", folder / ".refused"
     wanted = [f"litellm=={importlib.metadata.version('litellm')}", "opentelemetry-exporter-otlp-proto-http", *variant.packages]
+    if refused.exists():  # pip looks for minutes before it gives up; delete the folder to try again
+        raise Failed(refused.read_text(encoding="utf-8"))
     if not stamp.exists():
         say(f"making an environment for {variant.environment}")
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
@@ -48,7 +50,8 @@ def environment(variant: Variant, say: Say) -> Path:
         done = subprocess.run(pip, capture_output=True, text=True, timeout=900)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no output"])[-1]
-            raise Failed(f"pip does not resolve it: {last}")
+            refused.write_text(f"pip finds no version for {wanted[0]}: {last}"[:200], encoding="utf-8")
+            raise Failed(refused.read_text(encoding="utf-8"))
         stamp.touch()
     return python
 
