@@ -71,10 +71,15 @@ def _instrumented(seen: Seen) -> Findings:
         )
 
 
+def _drops_all(seen: Seen) -> bool:
+    """Whether the provider itself is the reason why nothing is recorded; `_provider` says so."""
+    return seen.get("processors") == [] or str(seen.get("provider", "")).endswith("NoOpTracerProvider")
+
+
 def _calls(seen: Seen) -> Findings:
     if seen.get("litellm") is False:
         yield "the program never imported LiteLLM", "give the doctor a program that makes a call"
-    elif seen.get("instrumented") and seen.get("processors") and not seen.get("recorded") and not seen.get("error"):
+    elif seen.get("instrumented") and not seen.get("recorded") and not seen.get("error") and not _drops_all(seen):
         yield (
             "LiteLLM is instrumented, and no call was recorded",
             "give the doctor a program that makes a call; look for OTEL_LLM_BRIDGE_DISABLED and suppressed()",
