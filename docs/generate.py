@@ -6,6 +6,7 @@ only says which of them are stale. The tests run the check.
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -98,7 +99,20 @@ def callback_span() -> str:
     return ", ".join(f"`{name}`" for name in (litellm.CALLBACK_NAME, litellm.CALLBACK_MODE, litellm.CALLBACK_POINT))
 
 
+def api() -> str:
+    """The public names and the first line of what they say."""
+    import otel_llm_bridge
+
+    rows = []
+    for name in otel_llm_bridge.__all__:
+        found = getattr(otel_llm_bridge, name)
+        called = f"{name}()" if inspect.isfunction(found) else name
+        rows.append((f"`{called}`", (inspect.getdoc(found) or "").splitlines()[0].replace("``", "`")))
+    return table(("name", "what it is"), rows)
+
+
 TABLES: Final[dict[str, Callable[[], str]]] = {
+    "api": api,
     "settings": options,
     "inference": lambda: facts(vocabulary.INFERENCE),
     "router": lambda: facts(vocabulary.ROUTER),

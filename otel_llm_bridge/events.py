@@ -25,7 +25,7 @@ def _record_factory() -> Callable[..., Any] | None:
     if "event_name" in inspect.signature(LogRecord.__init__).parameters:
         return lambda logger, name, **fields: LogRecord(event_name=name, **fields)
     try:
-        from opentelemetry.sdk._logs import LogRecord as SdkLogRecord
+        from opentelemetry.sdk._logs import LogRecord as SdkLogRecord  # type: ignore[attr-defined]  # not in newer ones
     except ImportError:
         return None
 

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # it declares itself untyped
+from opentelemetry.trace import NoOpTracer
 
 from . import callbacks, guard, invocation, request, streams
 from .content import ContentPolicy
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from .export.lifetime import Deadline
 
 
-class LiteLLMInstrumentor(BaseInstrumentor):
+class LiteLLMInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     """Instruments LiteLLM: SDK, Router and Proxy.
 
     Found by ``opentelemetry-instrument`` through the ``opentelemetry_instrumentor`` entry point. LiteLLM is
@@ -61,7 +62,8 @@ class LiteLLMInstrumentor(BaseInstrumentor):
             logger.info("OTEL_LLM_BRIDGE_DISABLED is set: nothing is instrumented")
             return
         self.providers = Providers(settings, tracer_provider, meter_provider, logger_provider)
-        self._patches = patches = []
+        patches: list[Patch] = []
+        self._patches = patches
         self._take_part_in_the_end(settings)
 
         def patch() -> None:
@@ -107,7 +109,7 @@ class LiteLLMInstrumentor(BaseInstrumentor):
         from .export import lifetime
 
         lifetime.install(settings)
-        callbacks.install(settings, lambda: self.providers.tracer if self.providers else None)
+        callbacks.install(settings, lambda: self.providers.tracer if self.providers else NoOpTracer())
         lifetime.at_end(lifetime.Stage.FINISH_SPANS, "otel_llm_bridge: open spans", _finish_open)
         lifetime.after_fork_in_child(invocation.disown_open)
         lifetime.after_fork_in_child(streams.after_fork)

@@ -74,12 +74,13 @@ class Layer:
         """Start the span, under the caller's current one, with what a sampler needs."""
         facts = invocation.facts
         attributes = self.recording.begin(facts)
-        return self._providers.tracer.start_span(
+        span: Span = self._providers.tracer.start_span(
             self._name(facts),
             kind=self._kind,
             attributes=attributes,
             start_time=invocation.started_ns,
         )
+        return span
 
     @staticmethod
     def context_with(span: Span) -> Context:

@@ -20,6 +20,7 @@ from opentelemetry import baggage
 from opentelemetry import context as context_api
 
 from .guard import logger
+from .semconv import gen_ai
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
@@ -97,7 +98,7 @@ _BAGGAGE_FACTS: Final = {
     "user.id": "end_user",
     "enduser.id": "end_user",
     "session.id": "conversation_id",
-    "gen_ai.conversation.id": "conversation_id",
+    gen_ai.CONVERSATION_ID: "conversation_id",
 }
 #: What is copied of a call to the log records that belong to it.
 SHARED: Final = ("end_user", "tags", "conversation_id")

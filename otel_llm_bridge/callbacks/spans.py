@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry import trace
@@ -19,9 +20,10 @@ GetTracer = Callable[[], trace.Tracer]
 def spanned(binding: Binding, registration: Registration, get_tracer: GetTracer) -> Binding:
     """The same binding, inside a span that is linked to that of the call."""
 
-    def span(event: Event) -> Any:
+    @contextmanager
+    def span(event: Event) -> Iterator[None]:
         links = [Link(event.span_context)] if event.span_context is not None else None
-        return get_tracer().start_as_current_span(
+        with get_tracer().start_as_current_span(
             f"{names.SPAN_CALLBACK} {registration.name}",
             kind=SpanKind.INTERNAL,
             links=links,
@@ -33,27 +35,20 @@ def spanned(binding: Binding, registration: Registration, get_tracer: GetTracer)
             # The text of an exception may hold a prompt: its type is enough.
             record_exception=False,
             set_status_on_exception=False,
-        )
-
-    def fail(error: BaseException) -> None:
-        current = trace.get_current_span()
-        current.set_status(Status(StatusCode.ERROR))
-        current.set_attribute(gen_ai.ERROR_TYPE, type(error).__qualname__)
+        ) as started:
+            try:
+                yield
+            except BaseException as error:
+                started.set_status(Status(StatusCode.ERROR))
+                started.set_attribute(gen_ai.ERROR_TYPE, type(error).__qualname__)
+                raise
 
     def call(event: Event) -> Any:
         with span(event):
-            try:
-                return binding.call(event)
-            except BaseException as error:
-                fail(error)
-                raise
+            return binding.call(event)
 
     async def acall(event: Event) -> Any:
         with span(event):
-            try:
-                return await binding.call(event)
-            except BaseException as error:
-                fail(error)
-                raise
+            return await binding.call(event)
 
     return Binding(acall if binding.is_async else call, binding.is_async)

@@ -110,7 +110,7 @@ _HTTP_VERDICTS: Final = {400: Verdict.REJECTED, 413: Verdict.TOO_LARGE, 415: Ver
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-class HttpTransport:
+class HttpTransport(Transport):
     """OTLP over HTTP with a connection that is kept open."""
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -222,7 +222,7 @@ _SERVICES: Final = {
 }
 
 
-class GrpcTransport:
+class GrpcTransport(Transport):
     """OTLP over gRPC. The bytes are sent as they are: no message object is built again."""
 
     def __init__(self, endpoint: Endpoint, signal: str) -> None:

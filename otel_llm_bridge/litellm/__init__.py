@@ -59,7 +59,7 @@ def _points(calls: Calls) -> list[tuple[Target, Callable[[Callable[..., Any]], W
 
 def _repeated(calls: Calls) -> list[tuple[Target, Callable[[Callable[..., Any]], Wrapper]]]:
     """The functions under LiteLLM's own wrappers: what runs once more when LiteLLM repeats a call."""
-    points = []
+    points: list[tuple[Target, Callable[[Callable[..., Any]], Wrapper]]] = []
     for family in FAMILIES:
         for target in targets(family):
             if target.path in REPEATED and target.module != "litellm":

@@ -214,7 +214,7 @@ def read_usage(usage: Any, source: str = names.USAGE_FROM_PROVIDER) -> Facts:
         return {}
     facts: Facts = {}
     usage = fields(usage)
-    parts_of = {None: usage, **{name: fields(get(usage, name)) for name in _DETAILS}}
+    parts_of: dict[str | None, Any] = {None: usage, **{name: fields(get(usage, name)) for name in _DETAILS}}
     for fact, paths in _USAGE_PATHS:
         value = None
         for part, name in paths:
