@@ -36,17 +36,17 @@ def smolagents_agent() -> None:
 
 
 def dspy_sync() -> None:
-    """One sync call."""
+    """One sync call. DSPy 3.4 asks a provider by itself unless it is told to use LiteLLM."""
     import dspy
 
-    dspy.LM(MODEL, api_base=at(), api_key=KEY, cache=False)("Hello?")
+    dspy.LM(MODEL, api_base=at(), api_key=KEY, cache=False, engine="litellm")("Hello?")
 
 
 def dspy_async() -> None:
     """Three async calls at once."""
     import dspy
 
-    lm = dspy.LM(MODEL, api_base=at(), api_key=KEY, cache=False)
+    lm = dspy.LM(MODEL, api_base=at(), api_key=KEY, cache=False, engine="litellm")
 
     async def ask() -> None:
         await asyncio.gather(*(lm.acall(f"Question {number}?") for number in range(3)))

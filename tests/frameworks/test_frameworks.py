@@ -43,12 +43,8 @@ ROWS = (
 )
 
 
-#: DSPy's own lazy import of LiteLLM gets past the hook after the import.
-_NOT_YET = pytest.mark.xfail(reason="LiteLLM that DSPy has loaded lazily is not instrumented", strict=True)
-
-
 @pytest.mark.parametrize(
-    "row", [pytest.param(row, id=row.program, marks=_NOT_YET if row.module == "dspy" else ()) for row in ROWS]
+    "row", [pytest.param(row, id=row.program) for row in ROWS]
 )
 def test_calls_are_under_the_program(provider: FakeProvider, tmp_path: Path, row: Row) -> None:
     """No line of code, one LLM span for each request, every one of them with tokens and below the program's span."""
