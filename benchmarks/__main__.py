@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from . import report, runner
-from .scenarios import LITELLM
 from .variants import VARIANTS
 
 
@@ -32,15 +31,21 @@ def main() -> None:
         wanted = {name.strip() for name in arguments.only.split(";")}
         names = [name for name in names if name in wanted | {"none", "by hand"}]
     result: dict[str, object] = {"rounds": rounds, "versions": report.versions(names)}
+
+    def save() -> None:
+        """As it goes: a run takes its time, and may be interrupted."""
+        if arguments.json is not None and str(arguments.json) != "-":
+            arguments.json.write_text(json.dumps(result), encoding="utf-8")
+
     for callee in ("trivial", "litellm") if arguments.callee == "both" else (arguments.callee,):
         few = ["mock, sync", "mock, async"] if arguments.quick and callee == "litellm" else None
-        result[callee] = runner.measure(callee, names, rounds, _say, few or None)
-    if not arguments.quick and arguments.memory_calls and "litellm" in result and LITELLM:
+        result[callee] = runner.measure(callee, names, rounds, _say, few)
+        save()
+    if not arguments.quick and arguments.memory_calls and "litellm" in result:
         kept = [name for name in ("none", "by hand", "ours") if name in names]
         result["resident"] = runner.resident(kept, arguments.memory_calls, _say)
     result["imports"] = runner.imports(3 if arguments.quick else 11)
-    if arguments.json is not None and str(arguments.json) != "-":
-        arguments.json.write_text(json.dumps(result), encoding="utf-8")
+    save()
     print(json.dumps(result) if str(arguments.json) == "-" else report.text(result))
 
 

@@ -16,7 +16,7 @@ Result = dict[str, Any]
 
 def versions(names: list[str]) -> dict[str, str]:
     """Of what is compared."""
-    import importlib.metadata as metadata
+    from importlib import metadata
 
     found = {name: metadata.version(name) for name in ("litellm", "opentelemetry-sdk", "otel-llm-bridge")}
     found["python"] = sys.version.split()[0]
@@ -25,7 +25,7 @@ def versions(names: list[str]) -> dict[str, str]:
         python = ENVIRONMENTS / environment / "bin" / "python"
         if environment and python.exists():
             code = f"import importlib.metadata as m; print(m.version({environment!r}))"
-            done = subprocess.run([str(python), "-c", code], capture_output=True, text=True)
+            done = subprocess.run([str(python), "-c", code], check=False, capture_output=True, text=True)
             found[environment] = done.stdout.strip()
     return found
 

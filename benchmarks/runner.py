@@ -47,7 +47,7 @@ def environment(variant: Variant, say: Say) -> Path:
         say(f"making an environment for {variant.environment}")
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted]
-        done = subprocess.run(pip, capture_output=True, text=True, timeout=900)
+        done = subprocess.run(pip, check=False, capture_output=True, text=True, timeout=900)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no output"])[-1]
             refused.write_text(f"pip finds no version for {wanted[0]}: {last}"[:200], encoding="utf-8")
@@ -77,7 +77,7 @@ class Worker:
             **variant.environ,
         }
         # A file: nobody reads a pipe while the worker works, and a full one would stop it.
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
             [str(environment(variant, say)), "-m", "benchmarks.worker", name, callee],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, env=environ, cwd=ROOT,

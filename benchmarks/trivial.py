@@ -31,11 +31,14 @@ def _init(self: Any, *args: Any, **kwargs: Any) -> None:
     self.model_call_details = {"custom_llm_provider": "openai"}
 
 
-def _pre_call(self: Any, input: Any, api_key: Any, model: Any = None, additional_args: Any = None) -> None:
+# The names of the arguments are LiteLLM's.
+def _pre_call(self: Any, input: Any, api_key: Any, model: Any = None, additional_args: Any = None) -> None:  # noqa: A002
     pass
 
 
-def _post_call(self: Any, original_response: Any, input: Any = None, api_key: Any = None, additional_args: Any = None) -> None:
+def _post_call(
+    self: Any, original_response: Any, input: Any = None, api_key: Any = None, additional_args: Any = None  # noqa: A002
+) -> None:
     pass
 
 

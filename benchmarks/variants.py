@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 Around = Callable[[Callable[..., Any], Any], Any]
@@ -37,7 +38,7 @@ class Variant(NamedTuple):
     meaning: str
     switch_on: Callable[[], On]
     packages: tuple[str, ...] = ()
-    environ: dict[str, str] = {}
+    environ: Mapping[str, str] = MappingProxyType({})
     floor: str = "by hand"
     callees: tuple[str, ...] = ("trivial", "litellm")
 
@@ -109,9 +110,8 @@ def _ours_without_sdk() -> On:
 
 
 def _litellm_otel() -> On:
-    from opentelemetry import trace
-
     import litellm
+    from opentelemetry import trace
 
     flush = _sdk()
     litellm.callbacks = ["otel"]
@@ -141,9 +141,8 @@ def _traceloop() -> On:
 
 def _openlit() -> On:
     flush = _sdk()
-    from opentelemetry import metrics, trace
-
     import openlit
+    from opentelemetry import metrics, trace
 
     known = inspect.signature(openlit.init).parameters
     wanted = {"tracer": trace.get_tracer("openlit"), "meter": metrics.get_meter("openlit"), "disable_batch": False}
