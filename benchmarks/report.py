@@ -148,7 +148,9 @@ def _goals(result: Result) -> str:
     rows = []
     for goal in GOALS:
         value = goal.read(result)
-        rows.append([goal.name, f"{goal.least:g} {goal.unit}", f"{goal.aim:g} {goal.unit}", f"{_number(value)} {goal.unit}", _verdict(goal, value)])
+        rows.append(
+            [goal.name, f"{goal.least:g} {goal.unit}", f"{goal.aim:g} {goal.unit}", f"{_number(value)} {goal.unit}", _verdict(goal, value)]
+        )
     return _table(["goal", "the least", "the aim", "measured", "reached"], rows)
 
 

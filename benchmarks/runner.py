@@ -192,9 +192,7 @@ def measure(callee: str, names: list[str], rounds: int, say: Say, scenarios: lis
     return {"samples": samples, "failed": failed, "recorded": told}
 
 
-def _scenario(
-    callee: str, scenario: str, workers: list[Worker], rounds: int, failed: dict[str, str]
-) -> dict[str, list[dict[str, float]]]:
+def _scenario(callee: str, scenario: str, workers: list[Worker], rounds: int, failed: dict[str, str]) -> dict[str, list[dict[str, float]]]:
     calls = CALLEES[callee][scenario].calls
     found: dict[str, list[dict[str, float]]] = {worker.name: [] for worker in workers}
     broken: set[str] = set()

@@ -37,7 +37,11 @@ def _pre_call(self: Any, input: Any, api_key: Any, model: Any = None, additional
 
 
 def _post_call(
-    self: Any, original_response: Any, input: Any = None, api_key: Any = None, additional_args: Any = None  # noqa: A002
+    self: Any,
+    original_response: Any,
+    input: Any = None,
+    api_key: Any = None,
+    additional_args: Any = None,  # noqa: A002
 ) -> None:
     pass
 

@@ -81,9 +81,7 @@ os._exit(0)
 
 def _run(*arguments: str) -> dict[str, Any]:
     environ = {**os.environ, "PYTHONPATH": str(_ROOT), "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, *arguments], env=environ, capture_output=True, text=True, timeout=120, cwd=_ROOT
-    )
+    done = subprocess.run([sys.executable, "-c", _PROGRAM, *arguments], env=environ, capture_output=True, text=True, timeout=120, cwd=_ROOT)
     assert done.returncode == 0, done.stderr[-2000:]
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
