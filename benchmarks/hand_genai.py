@@ -15,7 +15,7 @@ class HandGenAI:
         self._handler = get_telemetry_handler()
 
     def _start(self) -> Any:
-        invocation = self._handler.start_inference("openai", request_model="gpt-4o-mini", server_address="api.openai.com", server_port=443)
+        invocation = self._handler.inference("openai", request_model="gpt-4o-mini", server_address="api.openai.com", server_port=443)
         invocation.temperature, invocation.max_tokens = 0.2, 200
         return invocation
 
