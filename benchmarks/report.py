@@ -166,6 +166,7 @@ def text(result: Result) -> str:
             base = [
                 f"{scenario} {1e6 * sorted(v['cpu'] for v in samples['none'])[len(samples['none']) // 2]:.0f} µs"
                 for scenario, samples in result[callee]["samples"].items()
+                if samples.get("none")
             ]
             parts.append("Without instrumentation: " + ", ".join(base) + ".")
             parts += [f"* {name}: {why}" for name, why in result[callee]["failed"].items()]

@@ -34,8 +34,9 @@ class Scenario(NamedTuple):
 
     def arguments(self) -> dict[str, Any]:
         """Of one call, made anew: nobody may profit from what the last call left in them."""
-        # LiteLLM makes a chunk of each three letters of a mock response.
-        said = {"mock_response": "abc" * self.chunks, "stream": True} if self.chunks else {"mock_response": "Hello, world."}
+        # LiteLLM makes a chunk of each three letters of a mock response, and refuses a model that repeats itself.
+        text = "".join(f"{number % 1000:03d}" for number in range(self.chunks))
+        said: dict[str, Any] = {"mock_response": text, "stream": True} if self.chunks else {"mock_response": "Hello, world."}
         return {"model": MODEL, "messages": self.messages, "temperature": 0.2, "max_tokens": 200, **said}
 
 
