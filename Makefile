@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-fast test-lowest lint types docs wheel bench frameworks test-frameworks test-proxy test-neighbours \
+.PHONY: help demo test test-fast test-lowest lint types coverage reference docs wheel bench frameworks test-frameworks test-proxy test-neighbours \
 	proxy-env neighbours-env frameworks-env agents-env clean
 
 help: ## this list
@@ -46,7 +46,13 @@ test-lowest: ## the spine's tests with the lowest versions of everything that is
 
 lint: $(VENV)/.dev ## ruff, all rules
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+
+coverage: $(VENV)/.dev ## branch coverage of the fast tests, with its floor (pyproject.toml)
+	$(BIN)/coverage run -m pytest -m "not slow and not stack and not browser and not frameworks" $(PYTEST_ARGS)
+	$(BIN)/coverage report
+
+reference: $(VENV)/.dev ## write the tables of the manual anew
+	$(BIN)/python docs/generate.py
 
 types: $(VENV)/.dev ## mypy, strict
 	$(BIN)/mypy

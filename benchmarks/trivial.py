@@ -32,7 +32,7 @@ def _init(self: Any, *args: Any, **kwargs: Any) -> None:
 
 
 # The names of the arguments are LiteLLM's.
-def _pre_call(self: Any, input: Any, api_key: Any, model: Any = None, additional_args: Any = None) -> None:  # noqa: A002
+def _pre_call(self: Any, input: Any, api_key: Any, model: Any = None, additional_args: Any = None) -> None:
     pass
 
 
@@ -41,7 +41,7 @@ def _post_call(
     original_response: Any,
     input: Any = None,
     api_key: Any = None,
-    additional_args: Any = None,  # noqa: A002
+    additional_args: Any = None,
 ) -> None:
     pass
 

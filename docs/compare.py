@@ -69,9 +69,11 @@ PROGRAMS: Final[dict[str, tuple[str, int]]] = {
     "failure": ("try:\n    litellm.completion(**{**asked, 'model': 'openai/error-500'})\nexcept litellm.InternalServerError:\n    pass", 1),
     "text completion": ("litellm.text_completion(**{**{k: v for k, v in asked.items() if k != 'messages'}, 'prompt': 'Hello', 'model': 'text-completion-openai/gpt-3.5-turbo-instruct'})", 1),
     "Router, failed attempt and fallback": (
-        "deployment = lambda group, model: {'model_name': group, 'litellm_params': {'model': model, 'api_base': base, 'api_key': 'k', 'max_retries': 0}}\n"
-        "router = litellm.Router([deployment('a', 'openai/error-500'), deployment('b', 'openai/gpt-4o-mini')], fallbacks=[{'a': ['b']}], num_retries=0)\n"
-        "asyncio.run(router.acompletion(model='a', messages=asked['messages']))", 2),
+        (
+            "deployment = lambda group, model: {'model_name': group, 'litellm_params': {'model': model, 'api_base': base, 'api_key': 'k', 'max_retries': 0}}\n"
+            "router = litellm.Router([deployment('a', 'openai/error-500'), deployment('b', 'openai/gpt-4o-mini')], fallbacks=[{'a': ['b']}], num_retries=0)\n"
+            "asyncio.run(router.acompletion(model='a', messages=asked['messages']))"
+        ), 2),
     "child of multiprocessing": ("import multiprocessing\nchild = multiprocessing.get_context('fork').Process(target=call)\nchild.start(); child.join()", 1),
     "SIGTERM after the call": ("call()\nimport signal; os.kill(os.getpid(), signal.SIGTERM)", 1),
 }  # fmt: skip

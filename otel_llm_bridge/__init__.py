@@ -1,7 +1,7 @@
 """OpenTelemetry for LiteLLM: complete traces of every call, delivered or reported as not delivered.
 
-    import otel_llm_bridge
-    otel_llm_bridge.instrument()
+import otel_llm_bridge
+otel_llm_bridge.instrument()
 """
 
 from __future__ import annotations
@@ -56,9 +56,10 @@ def instrument(
     """Instrument LiteLLM, before or after its import. Calling it again changes nothing.
 
     Args:
-        tracer_provider, meter_provider, logger_provider: OpenTelemetry providers. Without them the global
-            ones are used; where there is none when the first call is made, a pipeline is built from the
-            standard ``OTEL_*`` variables.
+        tracer_provider: an OpenTelemetry provider. Without one the global one is used; where there is none
+            when the first call is made, a pipeline is built from the standard ``OTEL_*`` variables.
+        meter_provider: the same for metrics.
+        logger_provider: the same for log records.
         **options: any option of the settings table, by its name.
 
     Raises:

@@ -75,7 +75,6 @@ class guarded:  # noqa: N801 - read as a statement: `with guarded("…"):`
 
 def never_raises(function: _F) -> _F:
     """Decorate ``function`` so that a fault in it is reported and ``None`` comes back."""
-
     where = getattr(function, "__qualname__", repr(function))
 
     @functools.wraps(function)

@@ -82,7 +82,8 @@ class LiteLLMInstrumentor(BaseInstrumentor):  # type: ignore[misc]
     def _patch(self, patches: list[Patch]) -> None:
         from .litellm import install
 
-        assert self.providers is not None and self.settings is not None
+        assert self.providers is not None
+        assert self.settings is not None
         providers, policy = self.providers, ContentPolicy.of(self.settings)
         layers = {
             "inference": inference_layer(providers, self.settings, policy),

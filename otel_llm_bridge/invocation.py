@@ -165,7 +165,7 @@ def detach(token: Any, context: Context) -> None:
 
 def open_invocations() -> Iterator[Invocation]:
     """Those that have not finished, the innermost first."""
-    return iter(sorted(list(_open.values()), key=lambda invocation: -invocation._number))
+    return iter(sorted(_open.values(), key=lambda invocation: -invocation._number))
 
 
 def finish_open(outcome: str) -> int:

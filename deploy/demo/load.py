@@ -24,6 +24,7 @@ os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
 import litellm
 import yaml
+
 from otel_llm_bridge.demo.provider import FakeProvider
 
 #: Calls under way at once; a slow target makes the rate fall instead of the memory grow.

@@ -170,7 +170,7 @@ def dashboard() -> dict[str, Any]:
         "refresh": "15s", "time": {"from": "now-30m", "to": "now"}, "timezone": "browser",
         "templating": {"list": [
             _variable("service", f"label_values({_SPANS}, service_name)"),
-            _variable("model", f"label_values({_SPANS}{{service_name=~\"$service\"}}, {_MODEL})"),
+            _variable("model", f'label_values({_SPANS}{{service_name=~"$service"}}, {_MODEL})'),
         ]},
         "panels": panels,
     }  # fmt: skip

@@ -122,7 +122,7 @@ def registered(callback: Any, *, local: bool = False, **options: Any) -> Iterato
         registry.leave_scope(token)
 
 
-def remove(callback: Any = None, *, owner: Any = None, type: type | None = None, key: Any = None) -> int:  # noqa: A002
+def remove(callback: Any = None, *, owner: Any = None, type: type | None = None, key: Any = None) -> int:
     """Call no more: this very callback, those of an owner, those of a class, or that of a key.
 
     Returns:

@@ -236,7 +236,7 @@ class Registry:
         self.removed(registration)
         return True
 
-    def remove(self, callback: Any = None, *, owner: Any = None, type: type | None = None, key: Any = None) -> int:  # noqa: A002
+    def remove(self, callback: Any = None, *, owner: Any = None, type: type | None = None, key: Any = None) -> int:
         """See `otel_llm_bridge.callbacks.remove`."""
         with self._lock:
             return sum(self.discard(one) for one in self.all() if _matches(one, callback, owner, type, key))

@@ -131,7 +131,7 @@ def plain(value: Any, depth: int = 0) -> Any:
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else str(value)
+        return value if value == value and abs(value) != float("inf") else str(value)  # noqa: PLR0124 - a NaN is not
     if isinstance(value, str):
         return _without_data(value)
     if isinstance(value, (bytes, bytearray, memoryview)):

@@ -23,7 +23,7 @@ _ANSWERS: Final = (
     "The weather is fine, with eighteen degrees in the shade.",
     "Yes, there is somebody; what answers is a fake provider.",
 )
-_FILLER: Final = "one two three four five six seven eight nine ten".split()
+_FILLER: Final = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 _REASONING: Final = "First I read the question, then I recall the fact, then I answer it."
 _TOKEN: Final = re.compile(r"\w+|[^\w\s]")
 #: Where the texts of a request are, in every API that the provider speaks.

@@ -63,7 +63,7 @@ def _force(force_flush: Any, timeout: float) -> None:
         force_flush(int(timeout * 1000))
     except TypeError:
         force_flush()
-    except Exception as error:  # noqa: BLE001 - the user's pipeline, not ours
+    except Exception as error:  # the user's pipeline, not ours
         logger.debug("force_flush of the user's provider", exc_info=error)
 
 

@@ -121,7 +121,7 @@ class Delivery:
         assert self._store is not None
         try:
             encoded = self._encode(item)
-        except Exception:  # noqa: BLE001 - counted like any other loss
+        except Exception:  # counted like any other loss
             self.ledger.end(State.DROPPED, reason=Reason.ENCODING)
             return True
         if encoded is None:
@@ -242,7 +242,7 @@ class Delivery:
         try:
             if self._work_through():
                 self.retry.succeeded()
-        except Exception as error:  # noqa: BLE001 - the worker goes on, whatever happens
+        except Exception as error:  # the worker goes on, whatever happens
             report("delivery", error)
             self._later(Outcome(Verdict.RETRY, detail=type(error).__name__))
             return
@@ -285,7 +285,7 @@ class Delivery:
             raw = queue[0]
             try:
                 item = self._encode(raw)
-            except Exception as error:  # noqa: BLE001 - a span that cannot be encoded must not stop the others
+            except Exception as error:  # a span that cannot be encoded must not stop the others
                 logger.debug("%s cannot be encoded", self.name, exc_info=error)
                 queue.popleft()
                 ledger.move(State.PENDING, State.DROPPED, reason=Reason.ENCODING)

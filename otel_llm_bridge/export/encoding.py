@@ -260,8 +260,8 @@ def _shorten_value(value: Any, limit: int) -> Any:
     if isinstance(value, Sequence):
         kept: list[Any] = []
         room = limit - 64
-        for item in value:
-            item = cut(item, max(64, limit // 4)) if isinstance(item, str) else item
+        for whole in value:
+            item = cut(whole, max(64, limit // 4)) if isinstance(whole, str) else whole
             room -= len(_value(item)) + 4
             if room < 0:
                 break

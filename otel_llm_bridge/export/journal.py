@@ -37,7 +37,7 @@ class Journal:
             return
         try:
             item = self._encoder.encode(span)
-        except Exception:  # noqa: BLE001 - the span itself is not affected
+        except Exception:  # the span itself is not affected
             return
         if item is not None:
             self._spool.started(item)

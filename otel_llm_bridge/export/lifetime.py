@@ -209,7 +209,7 @@ def _after_fork() -> None:
     global _claim, _done
     _claim, _done = threading.Lock(), threading.Event()
     signals.after_fork()
-    for callback in list(_in_child):
+    for callback in tuple(_in_child):  # one may add another
         with guarded("after fork"):
             callback()
     if _settings is not None:

@@ -148,6 +148,6 @@ def endpoint(signal: str) -> Endpoint:
 
 
 def _protocol_of(url: str) -> str:
-    """gRPC is what the Python SDK takes by default; the well-known HTTP port or a path says otherwise."""
+    """The Python SDK takes gRPC by default; the well-known HTTP port or a path says otherwise."""
     parts = urlsplit(url if "://" in url else f"//{url}")
     return HTTP if parts.port == 4318 or parts.path.strip("/") else GRPC

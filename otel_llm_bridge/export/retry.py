@@ -74,7 +74,7 @@ class Retry:
         self._attempts_since_asked += 1
         self.asked_to_wait = outcome.retry_after is not None
         longest = _LONGEST_URGENT if self.urgent else _LONGEST
-        backoff = min(longest, _FIRST * 2 ** min(self._attempts - 1, 16)) * random.uniform(0.8, 1.2)
+        backoff = min(longest, _FIRST * 2 ** min(self._attempts - 1, 16)) * random.uniform(0.8, 1.2)  # noqa: S311 - spreads retries, keeps no secret
         wait = backoff if outcome.retry_after is None else outcome.retry_after
         self.not_before = time.monotonic() + wait
         if self.final is None:

@@ -83,7 +83,7 @@ def _delivered(body: bytes, detail: str) -> Outcome:
     if body:
         try:
             rejected = ExportTraceServiceResponse.FromString(body).partial_success.rejected_spans
-        except Exception:  # noqa: BLE001 - a success with a body of another kind is still a success
+        except Exception:  # a success with a body of another kind is still a success
             rejected = 0
     return Outcome(Verdict.DELIVERED, rejected=max(0, rejected), detail=detail)
 
@@ -141,13 +141,13 @@ class HttpTransport(Transport):
             self.close()
             if not reused:
                 return Outcome(Verdict.RETRY, detail=type(error).__name__)
-        except Exception as error:  # noqa: BLE001 - whatever the network does, it is an outcome
+        except Exception as error:  # whatever the network does, it is an outcome
             self.close()
             return Outcome(Verdict.RETRY, detail=type(error).__name__)
         # The receiver had closed the idle connection: that says nothing about this request.
         try:
             return self._send(body, timeout)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             self.close()
             return Outcome(Verdict.RETRY, detail=type(error).__name__)
 
@@ -245,7 +245,7 @@ class GrpcTransport(Transport):
             return _delivered(self._call(body, timeout=timeout, metadata=self._endpoint.headers), "OK")
         except self._grpc.RpcError as error:
             return self._refused(error)
-        except Exception as error:  # noqa: BLE001 - whatever the network does, it is an outcome
+        except Exception as error:  # whatever the network does, it is an outcome
             self.close()
             return Outcome(Verdict.RETRY, detail=type(error).__name__)
 

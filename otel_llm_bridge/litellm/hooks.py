@@ -17,7 +17,6 @@ from .callback_facts import IS_TWIN
 
 if TYPE_CHECKING:
     from ..patching import Wrapper
-    from .calls import Calls
 
 _LOGGING: Final = "litellm.litellm_core_utils.litellm_logging"
 

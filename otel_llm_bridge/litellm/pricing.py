@@ -13,6 +13,7 @@ def price(invocation: Invocation, answer: Any) -> Facts:
     """What ``answer`` cost, by the record that LiteLLM keeps of the call: custom prices and tiers included.
 
     Args:
+        invocation: the call, with LiteLLM's record of it.
         answer: a response of LiteLLM, or one made by `answer_with`.
 
     Returns:

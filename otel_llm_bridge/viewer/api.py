@@ -133,7 +133,7 @@ def _traces(store: Store, query: Query) -> Reply:
     matches = _matcher(query)
     limit = _whole(query, "limit", _DEFAULT_LIMIT, 1, _MAX_LIMIT)
     newest_first = (trace for trace in reversed(store.traces()) if any(map(matches, trace.spans)))
-    return _data([trace_json(trace) for _, trace in zip(range(limit), newest_first)])
+    return _data([trace_json(trace) for _, trace in zip(range(limit), newest_first, strict=False)])
 
 
 def _matcher(query: Query) -> Callable[[Span], bool]:

@@ -28,7 +28,7 @@ class JsonLines:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._file = Path(path).open("w", encoding="utf-8")
+        self._file = Path(path).open("w", encoding="utf-8")  # noqa: SIM115 - closed in __exit__
         self._lock = threading.Lock()
 
     def __call__(self, signal: Signal, message: Message) -> None:

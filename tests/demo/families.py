@@ -52,7 +52,7 @@ class Family:
 
         if self.path.startswith("litellm.google_genai."):
             import litellm.google_genai
-        found: Any = reduce(getattr, self.path.split(".")[1:], cast(Any, litellm))
+        found: Any = reduce(getattr, self.path.split(".")[1:], cast("Any", litellm))
         return found  # type: ignore[no-any-return]
 
 
