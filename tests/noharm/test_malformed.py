@@ -54,7 +54,7 @@ def _responses(**asked: Any) -> Any:
 
 
 #: Call -> the kind of answer that it is given.
-CALLS = {_chat: "chat", _achat: "chat", _stream: "stream", _astream: "stream", _embedding: "embedding", _responses: "responses"}
+CALLS = {_stream: "stream", _astream: "stream", _chat: "chat", _embedding: "embedding", _responses: "responses", _achat: "chat"}
 
 
 def _outcome(call: Any, saying: Saying, body: Any) -> Any:
