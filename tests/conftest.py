@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import time
 
 # Without it, LiteLLM asks the network for its price list when it is imported.
@@ -26,6 +27,11 @@ with contextlib.suppress(ImportError):
 import otel_llm_bridge
 from otel_llm_bridge import streams
 from otel_llm_bridge.demo.provider import FakeProvider
+
+# A shell starts what runs in the background with these signals ignored, and every child would inherit it.
+for _signal, _action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL), (signal.SIGQUIT, signal.SIG_DFL)):
+    if signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, _action)
 
 # How long an example takes says something of the machine, not of the code.
 hypothesis.settings.register_profile("shared machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
