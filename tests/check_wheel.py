@@ -26,7 +26,7 @@ print(otel_llm_bridge.__file__)
 
 def main(dist: Path) -> int:
     """Check the only wheel in ``dist``; 0 when all is well."""
-    (wheel,) = dist.glob("*.whl")
+    (wheel,) = dist.resolve().glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     for needed in ("otel_llm_bridge/py.typed", "otel_llm_bridge/viewer/page.html"):
         assert needed in names, f"{needed} is not in the wheel"
