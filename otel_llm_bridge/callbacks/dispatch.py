@@ -23,9 +23,6 @@ from .registry import Counts, Registration, Registry
 from .spans import GetTracer, spanned
 from .workers import BackgroundLoop, Workers
 
-#: So many failures in a row, and a callback is called no more.
-UNPLUG_AFTER: Final = 100
-
 #: What a fork may wait for our loop to pause, in seconds.
 _FORK_PAUSE: Final = 2.0
 
@@ -185,11 +182,13 @@ class Dispatcher:
                 adopted = run.event.details.get("coroutine")
                 if adopted is not None and inspect.getcoroutinestate(adopted) == inspect.CORO_CREATED:
                     adopted.close()  # Python would warn that it was never awaited: it is counted instead
-            registration.failures_in_a_row = 0 if outcome == COMPLETED else registration.failures_in_a_row + 1
-            first = outcome in (FAILED, TIMED_OUT) and registration.name not in self._complained
+            failed = outcome in (FAILED, TIMED_OUT)  # what was dropped is not the callback's fault
+            if failed or outcome == COMPLETED:
+                registration.failures_in_a_row = registration.failures_in_a_row + 1 if failed else 0
+            first = failed and registration.name not in self._complained
             if first:
                 self._complained.add(registration.name)
-            unplug = registration.failures_in_a_row == UNPLUG_AFTER
+            unplug = failed and registration.failures_in_a_row == self.settings.callbacks_unplug_after  # 0: never
         if first:
             # The error's text may hold a prompt or a key, so it is for DEBUG only.
             what = f"failed with {type(error).__qualname__}" if error else f"took longer than {run.timeout:g} s"
@@ -207,7 +206,7 @@ class Dispatcher:
             registration.remove()
             logger.error(
                 "callback %s is unplugged: it has failed %d times in a row (%s)",
-                registration.name, UNPLUG_AFTER, self._unplugged[registration.name],
+                registration.name, registration.failures_in_a_row, self._unplugged[registration.name],
             )  # fmt: skip
 
     # Figures.

@@ -15,7 +15,6 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_llm_bridge import callbacks
-from otel_llm_bridge.callbacks import dispatch
 from otel_llm_bridge.callbacks.dispatch import Dispatcher
 
 from .conftest import told
@@ -264,9 +263,9 @@ class TestTrouble:
             call.emit("pre_call", told())
             await call.asettle()
 
-    def test_unplugged(self, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def test_unplugged(self, make_dispatcher: Any, caplog: pytest.LogCaptureFixture) -> None:
         """A callback that fails over and over is called no more, by name; one success in between starts again."""
-        monkeypatch.setattr(dispatch, "UNPLUG_AFTER", 3)
+        make_dispatcher(callbacks_unplug_after=3)
         fail = [True, True, False, True, True, True, True]
 
         def shaky(event: Any) -> None:
@@ -278,8 +277,22 @@ class TestTrouble:
             for _ in range(7):
                 callbacks.begin(is_async=False).emit("success", told())
         assert len(fail) == 1
-        assert "shaky is unplugged" in caplog.text
+        assert "shaky is unplugged: it has failed 3 times in a row (OSError)" in caplog.text
         assert list(callbacks.stats()["unplugged"].values()) == ["OSError"]
+
+    def test_never_unplugged(self, make_dispatcher: Any) -> None:
+        """With the setting at 0 a callback stays, however often it fails."""
+        make_dispatcher(callbacks_unplug_after=0)
+        called: list[int] = []
+
+        def broken(event: Any) -> None:
+            called.append(1)
+            raise OSError
+
+        callbacks.register(broken)
+        for _ in range(150):
+            callbacks.begin(is_async=False).emit("success", told())
+        assert (len(called), callbacks.stats()["unplugged"]) == (150, {})
 
     async def test_exit_in_a_callback(self, dispatcher: Dispatcher) -> None:
         """``sys.exit`` in a callback that nobody waits for is an error of that callback, and ends nothing."""
