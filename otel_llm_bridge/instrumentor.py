@@ -98,7 +98,7 @@ class LiteLLMInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             recorder = Recorder(providers, self.settings.metrics, self.settings.metrics_series_max)
             for layer in (layers["inference"], layers["router"]):
                 layer.at_end(recorder.record)
-                layer.at_event(recorder.event)
+                layer.at_event(recorder.event, recorder.events)
 
     def _patch_proxy(self, patches: list[Patch]) -> None:
         from .litellm import proxy

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry import context as context_api
 
-from .guard import guarded, report
+from .guard import fault, guarded, report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,8 +105,10 @@ class Invocation:
 
     def event(self, name: str, attributes: dict[str, Any] | None = None) -> None:
         """Something happened: a span event while the span records, a log record with its context afterwards."""
-        with guarded("event"):
+        try:
             self.layer.event(self, name, attributes or {})
+        except Exception as error:
+            fault("event", error)
 
     def once(self, what: str) -> bool:
         """Whether this is the first time that it is asked for ``what``."""
@@ -137,8 +139,10 @@ class Invocation:
             with guarded("finish"):
                 raise
         finally:
-            with guarded("after the end"):
+            try:
                 self.layer.over(self)
+            except Exception as error:
+                fault("after the end", error)
             self.kept.clear()
 
     @property

@@ -184,6 +184,8 @@ class Recorder:
         self._providers = providers
         self._rows = names.chosen(setting)
         self._most = series_max
+        #: Lifecycle events that something is measured at.
+        self.events = {row.at for row in self._rows} - {names.ATTEMPT, names.CALL, names.COLLECTED}
         #: (operation, whether the cache answered) -> what is recorded of such an attempt. There are few operations.
         self._of_attempts: dict[tuple[Any, bool], list[_Recording]] = {}
 

@@ -9,7 +9,7 @@ from opentelemetry.trace import SpanKind
 
 from .content import ContentPolicy
 from .events import emit_record
-from .guard import guarded
+from .guard import fault, guarded
 from .recording import Recording
 from .semconv import litellm
 from .semconv.vocabulary import INFERENCE, ROUTER, Fact
@@ -51,7 +51,7 @@ class Layer:
         self._name = name
         self._at_end: list[Callable[[Invocation], None]] = []
         self._when_over: list[Callable[[Invocation], None]] = []
-        self._at_event: list[Callable[[Invocation, str, dict[str, Any]], None]] = []
+        self._at_event: dict[str, tuple[Callable[[Invocation, str, dict[str, Any]], None], ...]] = {}
 
     def at_end(self, see: Callable[[Invocation], None]) -> None:
         """Let ``see`` have each invocation at its end, while its span still records."""
@@ -66,9 +66,10 @@ class Layer:
         for see in self._when_over:
             see(invocation)
 
-    def at_event(self, see: Callable[[Invocation, str, dict[str, Any]], None]) -> None:
-        """Let ``see`` have each lifecycle event, whether the span records or not."""
-        self._at_event.append(see)
+    def at_event(self, see: Callable[[Invocation, str, dict[str, Any]], None], events: Iterable[str]) -> None:
+        """Let ``see`` have the lifecycle events of these names, whether the span records or not."""
+        for name in events:
+            self._at_event[name] = (*self._at_event.get(name, ()), see)
 
     def start(self, invocation: Invocation) -> Span:
         """Start the span, under the caller's current one, with what a sampler needs."""
@@ -89,9 +90,11 @@ class Layer:
 
     def event(self, invocation: Invocation, name: str, attributes: dict[str, Any]) -> None:
         """See `Invocation.event`."""
-        for see in self._at_event:
-            with guarded("event"):
+        for see in self._at_event.get(name, ()):
+            try:
                 see(invocation, name, attributes)
+            except Exception as error:
+                fault("event", error)
         span = invocation.span
         if invocation.finished:
             if span.get_span_context().trace_flags.sampled:
@@ -105,14 +108,17 @@ class Layer:
         if error is not None:
             invocation.facts.setdefault("error_type", type(error).__qualname__)
         for see in self._at_end:
-            with guarded("stop"):
+            try:
                 see(invocation)
+            except Exception as of_ours:
+                fault("stop", of_ours)
         if span.is_recording():
             span.set_attributes(self.recording.attributes(invocation.facts))
             if error is not None:
                 self.recording.failed(invocation, error)
-        with guarded("content"):
-            self.recording.content(invocation)
+        if "conversation" in invocation.kept:
+            with guarded("content"):
+                self.recording.content(invocation)
         span.end()
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .. import request
-from ..guard import guarded
+from ..guard import fault
 from ..invocation import Invocation, current
 from ..patching import Target
 from ..semconv import gen_ai
@@ -150,7 +150,7 @@ def wrapper_for(point: HookPoint, function: Callable[..., Any]) -> Wrapper:
     where = str(point.target)
 
     def see(args: tuple[Any, ...], kwargs: dict[str, Any], **more: Any) -> None:
-        with guarded(where):
+        try:
             invocation = current()
             if invocation is None and point.request:
                 invocation = request.current()
@@ -162,6 +162,8 @@ def wrapper_for(point: HookPoint, function: Callable[..., Any]) -> Wrapper:
             attributes = point.see(invocation, told)
             if point.event is not None and attributes is not None:
                 invocation.event(point.event, attributes)
+        except Exception as error:
+            fault(where, error)
 
     def before_or_after(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not point.after:

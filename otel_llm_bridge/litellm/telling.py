@@ -33,10 +33,10 @@ _BESIDE: Final = {
 def listen(attempts: tuple[Layer, ...], logical: Layer) -> None:
     """Have the layers tell: those of attempts everything, that of logical calls what belongs to no attempt."""
     for layer in attempts:
-        layer.at_event(_on_the_way)
+        layer.at_event(_on_the_way, _ON_THE_WAY)
         layer.when_over(_ended)
     for layer in (*attempts, logical):
-        layer.at_event(_beside)
+        layer.at_event(_beside, _BESIDE)
 
 
 def begin(invocation: Invocation, is_async: bool) -> None:
@@ -71,14 +71,12 @@ class _TellingReader:
 def _on_the_way(invocation: Invocation, event: str, attributes: dict[str, Any]) -> None:
     call, logging = invocation.kept.get("call"), invocation.kept.get("logging")
     if call is not None and logging is not None:
-        for point in _ON_THE_WAY.get(event, ()):
+        for point in _ON_THE_WAY[event]:
             callback_bridge.happened(call, point, logging, details=attributes)
 
 
 def _beside(invocation: Invocation, event: str, attributes: dict[str, Any]) -> None:
-    point = _BESIDE.get(event)
-    if point is None:
-        return
+    point = _BESIDE[event]
     details = dict(attributes)
     if event == names.EVENT_FALLBACK:
         details["original_model_group"] = attributes.get(names.EVENT_FALLBACK_FROM)
