@@ -127,13 +127,16 @@ def test_out_of_time(provider: FakeProvider, tmp_path: Path) -> None:
     assert done["seconds"] < 25
 
 
+#: Where LiteLLM alone loses its callbacks, in all supported versions. (At ``sys.exit`` newer ones run what is queued.)
+LOSSES = [("sync", "return"), ("async", "return"), ("astream", "return"), ("async", "term"), ("async", "cancel"), ("async", "multiprocessing")]
+
+
 @pytest.mark.slow
 def test_control(provider: FakeProvider, tmp_path: Path) -> None:
     """Without us LiteLLM's own callbacks are lost in those ends: the matrix can see loss."""
-    cells = [
-        {"mode": "tracked", "kind": "async", "call": call, "end": end, "delay": 0.2, "bridge": False}
-        for call, end in [("sync", "return"), ("async", "exit"), ("async", "term"), ("async", "cancel"), ("astream", "return")]
-    ]
+    cells = [{"mode": "tracked", "kind": "async", "call": call, "end": end, "delay": 0.2, "bridge": False} for call, end in LOSSES]
     done = run_cells(cells, tmp_path, provider.url)
+    calls = {(cell["call"], cell["end"]): 2 if cell["end"] == "multiprocessing" else 1 for cell in cells}
+    seen = Counter((cell["call"], cell["end"]) for cell in done for line in cell["lines"] if line[0] == "own")
     assert len(done) == len(cells)
-    assert [line for cell in done for line in cell["lines"] if line[0] == "own"] == []
+    assert [which for which, count in calls.items() if seen[which] >= count] == []
