@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST_ARGS ?=
 
 .PHONY: help demo test test-fast test-lowest lint types coverage reference docs wheel bench frameworks test-frameworks test-proxy test-neighbours \
-	proxy-env neighbours-env frameworks-env agents-env clean
+	proxy-env proxy-lowest-env neighbours-env frameworks-env agents-env clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,7 +28,13 @@ $(VENV)-%/.ready: pyproject.toml
 	$(VENV)-$*/bin/pip install --quiet --disable-pip-version-check $(addprefix -c ,$(wildcard tests/constraints-$*.txt)) -e '.[$*]'
 	@touch $@
 
-proxy-env neighbours-env frameworks-env agents-env: %-env: $(VENV)-%/.ready
+# The lowest Proxy, without the web framework's instrumentation: nobody else makes a span for a request there.
+$(VENV)-proxy-lowest/.ready: tests/constraints-proxy-lowest.txt
+	$(PYTHON) -m venv $(VENV)-proxy-lowest
+	$(VENV)-proxy-lowest/bin/pip install --quiet --disable-pip-version-check -c $< -e . 'litellm[proxy]'
+	@touch $@
+
+proxy-env proxy-lowest-env neighbours-env frameworks-env agents-env: %-env: $(VENV)-%/.ready
 
 demo: $(VENV)/.demo ## a dozen real LiteLLM calls against a local fake provider, shown as traces
 	$(BIN)/otel-llm-bridge demo

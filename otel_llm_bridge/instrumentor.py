@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # it declares itself untyped
@@ -65,26 +66,28 @@ class LiteLLMInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         patches: list[Patch] = []
         self._patches = patches
         self._take_part_in_the_end(settings)
+        # When it is needed, for it imports what the user names; and once, for it may start an uploader.
+        policy = functools.cache(lambda: ContentPolicy.of(settings))
 
         def patch() -> None:
             if self._patches is patches:  # not uninstrumented meanwhile
                 with guarded("patching litellm"):
-                    self._patch(patches)
+                    self._patch(patches, policy)
 
         def patch_proxy() -> None:
             if self._patches is patches:
                 with guarded("patching the LiteLLM Proxy"):
-                    self._patch_proxy(patches)
+                    self._patch_proxy(patches, policy)
 
         when_imported("litellm", patch)
         when_imported("litellm.proxy.proxy_server", patch_proxy)
 
-    def _patch(self, patches: list[Patch]) -> None:
+    def _patch(self, patches: list[Patch], content_policy: Callable[[], ContentPolicy]) -> None:
         from .litellm import install
 
         assert self.providers is not None
         assert self.settings is not None
-        providers, policy = self.providers, ContentPolicy.of(self.settings)
+        providers, policy = self.providers, content_policy()
         layers = {
             "inference": inference_layer(providers, self.settings, policy),
             "router": router_layer(providers, self.settings, policy),
@@ -100,11 +103,12 @@ class LiteLLMInstrumentor(BaseInstrumentor):  # type: ignore[misc]
                 layer.at_end(recorder.record)
                 layer.at_event(recorder.event, recorder.events)
 
-    def _patch_proxy(self, patches: list[Patch]) -> None:
+    def _patch_proxy(self, patches: list[Patch], content_policy: Callable[[], ContentPolicy]) -> None:
         from .litellm import proxy
 
         assert self.providers is not None
-        patches.extend(proxy.install(self.providers))
+        assert self.settings is not None
+        patches.extend(proxy.install(self.providers, self.settings, content_policy()))
 
     def _take_part_in_the_end(self, settings: Settings) -> None:
         from .export import lifetime

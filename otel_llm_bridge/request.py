@@ -14,7 +14,11 @@ from .semconv.vocabulary import CALLER, REQUEST
 from .telemetry import Layer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .content import ContentPolicy
     from .providers import Providers
+    from .settings import Settings
 
 _CURRENT: Final = context_api.create_key("otel_llm_bridge-request")
 
@@ -48,6 +52,9 @@ class Request(Invocation):
         status = str(getattr(error, "code", None) or getattr(error, "status_code", ""))
         if status.isdigit():
             attributes[names.HTTP_STATUS] = int(status)
+        policy = self.layer.recording.policy
+        if policy.on_span:  # a guardrail's text quotes the prompt
+            attributes[gen_ai.EXCEPTION_MESSAGE] = policy.text(str(error), self.kept.get("secrets", ()))
         self.event(names.EVENT_REJECTED, attributes)
 
 
@@ -70,18 +77,18 @@ def inherit(invocation: Invocation) -> None:
                 invocation.facts.setdefault(name, request.facts[name])
 
 
-def server_layer(providers: Providers) -> Layer:
+def server_layer(providers: Providers, settings: Settings | None = None, policy: ContentPolicy | None = None) -> Layer:
     """``{method} {route}``, SERVER: nobody else has made a span for the request."""
-    return _layer(providers, SpanKind.SERVER, _http_name)
+    return _with_status(Layer(providers, REQUEST, SpanKind.SERVER, _http_name, settings, policy), _http_name)
 
 
-def inner_layer(providers: Providers) -> Layer:
+def inner_layer(providers: Providers, settings: Settings | None = None, policy: ContentPolicy | None = None) -> Layer:
     """``litellm.proxy {route}``, INTERNAL: below the SERVER span of the web framework's instrumentation."""
 
     def name(facts: dict[str, Any]) -> str:
         return f"{names.SPAN_PROXY} {facts.get('route') or facts['url_path']}"
 
-    return _layer(providers, SpanKind.INTERNAL, name)
+    return _with_status(Layer(providers, REQUEST, SpanKind.INTERNAL, name, settings, policy), name)
 
 
 def _http_name(facts: dict[str, Any]) -> str:
@@ -90,8 +97,8 @@ def _http_name(facts: dict[str, Any]) -> str:
     return f"{method} {facts['route']}" if facts.get("route") else str(method)
 
 
-def _layer(providers: Providers, kind: SpanKind, name: Any) -> Layer:
-    layer = Layer(providers, REQUEST, kind, name)
+def _with_status(layer: Layer, name: Callable[[dict[str, Any]], str]) -> Layer:
+    """``layer`` whose spans get the name and the status that are known at the end."""
 
     def at_end(request: Invocation) -> None:
         span = request.span

@@ -1,4 +1,4 @@
-"""The LiteLLM Proxy: one span for each request to an LLM route, and where the Proxy itself refuses.
+"""The LiteLLM Proxy: one span for each request to an LLM route.
 
 Installed when `litellm.proxy.proxy_server` has been imported; imports none of it itself.
 """
@@ -6,10 +6,11 @@ Installed when `litellm.proxy.proxy_server` has been imported; imports none of i
 from __future__ import annotations
 
 import functools
-import inspect
+import hashlib
 import re
 import sys
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+import urllib.parse
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as context_api
 from opentelemetry import propagate, trace
@@ -17,36 +18,39 @@ from opentelemetry import propagate, trace
 from ..guard import guarded, logger
 from ..invocation import detach
 from ..patching import Patch, Target, apply
-from ..request import Request, current, inner_layer, server_layer
+from ..request import Request, inner_layer, server_layer
 from ..semconv import http
+from . import proxy_stages as stages
 from . import reading
+from .conversations import secrets_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from opentelemetry.context import Context
 
+    from ..content import ContentPolicy
     from ..patching import Wrapper
     from ..providers import Providers
+    from ..settings import Settings
 
 MODULE: Final = "litellm.proxy.proxy_server"
 _ROUTES: Final = "litellm.proxy.auth.route_checks"
-_LOGGING: Final = "litellm.proxy.utils"
 
 #: The innermost ASGI application: below all middleware, so that the web framework's own instrumentation
 #: has made its span by then; and found by its class, so that a stack that is already built has it too.
 _APP: Final = Target(MODULE, "app.router.__call__")
 
 
-# --- the request ---------------------------------------------------------------------------------------
-
-
 class _Server:
     """Makes a request span around the Proxy's application."""
 
-    def __init__(self, providers: Providers) -> None:
-        self._providers = providers
-        self._layers = {True: server_layer(providers), False: inner_layer(providers)}
+    def __init__(self, providers: Providers, settings: Settings, policy: ContentPolicy) -> None:
+        self._providers, self._policy = providers, policy
+        self._layers = {
+            "server": server_layer(providers, settings, policy),
+            "inner": inner_layer(providers, settings, policy),
+        }
 
     def wrapper(self, _function: Callable[..., Any]) -> Wrapper:
         async def serve(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -89,13 +93,17 @@ class _Server:
         outer = trace.get_current_span()
         if outer.get_span_context().is_valid:
             _mask_query(outer, scope)
-            return Request(self._layers[False], facts)
-        parent = _context_of(scope)
-        token = context_api.attach(parent)
-        try:
-            return Request(self._layers[True], facts)
-        finally:
-            detach(token, parent)
+            request = Request(self._layers["inner"], facts)
+        else:
+            parent = _context_of(scope)
+            token = context_api.attach(parent)
+            try:
+                request = Request(self._layers["server"], facts)
+            finally:
+                detach(token, parent)
+        if self._policy.on_span:  # else no text is recorded that might quote them
+            request.kept["secrets"] = _secrets_of(scope)
+        return request
 
 
 def _is_llm_route(path: str) -> bool:
@@ -103,13 +111,24 @@ def _is_llm_route(path: str) -> bool:
     return checks is not None and bool(checks.RouteChecks.is_llm_api_route(route=path))
 
 
-def _context_of(scope: Mapping[str, Any]) -> Context:
-    """The Context that the client sent along: ``traceparent``, ``baggage``, what ``OTEL_PROPAGATORS`` names."""
+def _headers(scope: Mapping[str, Any]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         headers[key] = f"{headers[key]},{text}" if key in headers else text
-    return propagate.extract(headers)
+    return headers
+
+
+def _context_of(scope: Mapping[str, Any]) -> Context:
+    """The Context that the client sent along: ``traceparent``, ``baggage``, what ``OTEL_PROPAGATORS`` names."""
+    return propagate.extract(_headers(scope))
+
+
+def _secrets_of(scope: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the client proves itself with, to be taken out of texts that quote it; and LiteLLM's hashes of it."""
+    query = dict(urllib.parse.parse_qsl(scope.get("query_string", b"").decode("latin-1")))
+    found = secrets_of({"headers": _headers(scope), **query})
+    return (*found, *(hashlib.sha256(secret.encode()).hexdigest() for secret in found))
 
 
 #: Parameters of a query in which clients send the Proxy their key, as those of Google's API do.
@@ -179,113 +198,20 @@ def _end(request: Request, scope: Mapping[str, Any]) -> None:
     request.finish()
 
 
-# --- who asks, and where the Proxy refuses -----------------------------------------------------------------
-
-#: Fact -> attribute of LiteLLM's `UserAPIKeyAuth`. An allow-list: the object holds the key, too.
-_CALLER: Final = {
-    "key_alias": "key_alias",
-    "team_id": "team_id",
-    "team_alias": "team_alias",
-    "user_id": "user_id",
-    "organization_id": "org_id",
-    "end_user": "end_user_id",
-}
-
-
-def _learn_caller(request: Request, auth: Any) -> None:
-    request.learn(reading.clean({fact: getattr(auth, name, None) for fact, name in _CALLER.items()}))
-
-
-def _authenticated(request: Request, told: Mapping[str, Any]) -> None:
-    _learn_caller(request, told.get("result"))
-
-
-def _checked(request: Request, told: Mapping[str, Any]) -> None:
-    data = told.get("data")
-    tags = reading.first(data, ("metadata.tags", "litellm_metadata.tags"))
-    request.learn(reading.clean({
-        "model_group": reading.get(data, "model"),
-        "tags": [str(tag) for tag in tags] if isinstance(tags, (list, tuple)) else None,
-    }))  # fmt: skip
-
-
-def _failed(request: Request, told: Mapping[str, Any]) -> None:
-    """``post_call_failure_hook``: it has the exception as it was, and whose key it is as far as that is known."""
-    error, kind = told.get("original_exception"), told.get("error_type")
-    _learn_caller(request, told.get("user_api_key_dict"))
-    request.learn(reading.clean({
-        "model_group": reading.get(told.get("request_data"), "model"),
-        "error_type": type(error).__qualname__,
-        "proxy_error": _word_of(error) or str(getattr(kind, "value", kind) or "") or None,
-    }))  # fmt: skip
-
-
-def _word_of(error: Any) -> str | None:
-    """LiteLLM's own word for the kind of an error: ``type`` of a `ProxyException`; a free text is none."""
-    kind = getattr(error, "type", None)
-    word = getattr(kind, "value", kind)
-    return word if isinstance(word, str) and word.isidentifier() and word != "None" else None
-
-
-class Stage(NamedTuple):
-    """One function in which the Proxy may refuse a request.
-
-    Attributes:
-        name: value of ``litellm.proxy.rejected_at``; ``None``: it does not refuse, it is told.
-        see: learns from the arguments by name; after success also from ``result``.
-    """
-
-    target: Target
-    name: str | None
-    see: Callable[[Request, Mapping[str, Any]], None] | None
-
-
-STAGES: Final = (
-    Stage(Target("litellm.proxy.auth.user_api_key_auth", "user_api_key_auth"), "authentication", _authenticated),
-    Stage(Target(_LOGGING, "ProxyLogging.pre_call_hook"), "pre_call", _checked),
-    Stage(Target(_LOGGING, "ProxyLogging.during_call_hook"), "during_call", None),
-    Stage(Target(_LOGGING, "ProxyLogging.post_call_success_hook"), "post_call", None),
-    Stage(Target(_LOGGING, "ProxyLogging.post_call_failure_hook"), None, _failed),
-)
-
-
-def _stage_wrapper(stage: Stage, function: Callable[..., Any]) -> Wrapper:
-    parameters = tuple(inspect.signature(function).parameters)
-
-    def see(request: Request, args: tuple[Any, ...], kwargs: dict[str, Any], **more: Any) -> None:
-        if stage.see is not None:
-            with guarded(f"proxy: {stage.target}"):
-                stage.see(request, {**dict(zip(parameters, args, strict=False)), **kwargs, **more})
-
-    async def watch(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        request = current()
-        if request is None:
-            return await wrapped(*args, **kwargs)
-        see(request, args, kwargs)
-        try:
-            result = await wrapped(*args, **kwargs)
-        except Exception as error:
-            if stage.name is not None:
-                with guarded(f"proxy: {stage.target}"):
-                    request.learn({"proxy_error": _word_of(error)})
-                    request.reject(stage.name, error)
-            raise
-        see(request, args, kwargs, result=result)
-        return result
-
-    return watch
-
-
-def install(providers: Providers) -> list[Patch]:
+def install(providers: Providers, settings: Settings, policy: ContentPolicy) -> list[Patch]:
     """Wrap the Proxy's application and its stages. A worker whose server runs already is served at once.
+
+    Args:
+        providers: the tracer of the request spans.
+        settings: their vocabulary and the allow-lists.
+        policy: what is recorded of the texts of refusals and exceptions.
 
     Returns:
         The patches, for `patching.restore`.
     """
-    server = _Server(providers)
     points: list[tuple[Target, Callable[[Callable[..., Any]], Wrapper]]] = [
-        (_APP, server.wrapper),
-        *((stage.target, functools.partial(_stage_wrapper, stage)) for stage in STAGES),
+        (_APP, _Server(providers, settings, policy).wrapper),
+        *((stage.target, functools.partial(stages.wrapper, stage)) for stage in stages.STAGES),
     ]
     patches: list[Patch] = []
     for target, make_wrapper in points:

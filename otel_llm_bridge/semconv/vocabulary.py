@@ -167,5 +167,5 @@ EVENTS: Final = (
     LifecycleEvent(_L.EVENT_CACHE_HIT, "LLMCachingHandler._update_litellm_logging_obj_environment", (), "The answer came from LiteLLM's cache."),
     LifecycleEvent(_L.EVENT_SERVICE, "ServiceLogging.async_service_success_hook, async_service_failure_hook", (_L.EVENT_SERVICE_NAME, _L.EVENT_SERVICE_DURATION, _L.EVENT_CALL_SUCCEEDED, _G.ERROR_TYPE), "LiteLLM used a service: Redis, a database, the Router."),
     LifecycleEvent(_L.EVENT_GUARDRAIL, "CustomGuardrail.add_standard_logging_guardrail_information_to_request_data", (_L.EVENT_GUARDRAIL_NAME, _L.EVENT_GUARDRAIL_STATUS), "A guardrail has run."),
-    LifecycleEvent(_L.EVENT_REJECTED, "user_api_key_auth, ProxyLogging.pre_call_hook, during_call_hook, post_call_success_hook", (_L.PROXY_REJECTED_AT, _G.ERROR_TYPE, _L.HTTP_STATUS), "On the request span: the Proxy refuses."),
+    LifecycleEvent(_L.EVENT_REJECTED, "user_api_key_auth, ProxyLogging.pre_call_hook, during_call_hook, post_call_success_hook", (_L.PROXY_REJECTED_AT, _G.ERROR_TYPE, _L.HTTP_STATUS, _G.EXCEPTION_MESSAGE), "On the request span: the Proxy refuses. The message only where content goes on spans."),
 )  # fmt: skip

@@ -1,10 +1,12 @@
 """What an operator of the Proxy writes beside its configuration: keys without a database, guardrails, a hook.
 
-The tests copy this file into the folder of the configuration, where the Proxy finds it.
+The tests copy this file into the folder of the configuration, where the Proxy finds it. The texts of its
+refusals quote the prompt and the key, as careless ones do.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from fastapi import HTTPException
@@ -28,9 +30,10 @@ KEYS: dict[str, dict[str, Any]] = {
 
 
 async def user_api_key_auth(request: Any, api_key: str) -> UserAPIKeyAuth:
-    """Look the key up."""
+    """Look the key up, which some clients have in the query."""
+    api_key = api_key or request.query_params.get("key", "")
     if api_key not in KEYS:
-        raise HTTPException(401, "unknown key")
+        raise HTTPException(401, f"unknown key {api_key}, hash {hashlib.sha256(api_key.encode()).hexdigest()}")
     return UserAPIKeyAuth(api_key=api_key, **KEYS[api_key])
 
 
@@ -44,7 +47,7 @@ class Before(CustomGuardrail):
     @log_guardrail_information
     async def async_pre_call_hook(self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str) -> None:
         if "forbidden before" in _said(data):
-            raise HTTPException(400, "the guardrail refuses")
+            raise HTTPException(400, f"the guardrail refuses {_said(data)}")
 
 
 class During(CustomGuardrail):
@@ -52,7 +55,7 @@ class During(CustomGuardrail):
 
     async def async_moderation_hook(self, data: dict[str, Any], user_api_key_dict: Any, call_type: str) -> None:
         if "forbidden during" in _said(data):
-            raise HTTPException(400, "the guardrail refuses")
+            raise HTTPException(400, f"the guardrail refuses {_said(data)}")
 
 
 class After(CustomGuardrail):
@@ -60,7 +63,7 @@ class After(CustomGuardrail):
 
     async def async_post_call_success_hook(self, data: dict[str, Any], user_api_key_dict: Any, response: Any) -> None:
         if "forbidden after" in _said(data):
-            raise HTTPException(400, "the guardrail refuses")
+            raise HTTPException(400, f"the guardrail refuses {_said(data)}")
 
 
 class Hook(CustomLogger):
@@ -68,7 +71,20 @@ class Hook(CustomLogger):
 
     async def async_pre_call_hook(self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str) -> None:
         if "against the rules" in _said(data):
-            raise HTTPException(403, "the rule refuses")
+            raise HTTPException(403, f"the rule refuses {_said(data)}")
 
 
 hook = Hook()
+
+
+def own_provider() -> None:
+    """Instrument with a provider that nobody but the bridge knows; for ``LITELLM_WORKER_STARTUP_HOOKS``."""
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    import otel_llm_bridge
+
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    otel_llm_bridge.instrument(tracer_provider=provider, metrics="none")

@@ -71,6 +71,7 @@ class Proxy:
         python: an interpreter whose environment has ``litellm[proxy]``.
         folder: for its configuration and its output.
         launcher: whether it is started by ``opentelemetry-instrument``; else the callback instruments it.
+        bridge: the name of that callback in the configuration.
         arguments: further arguments of ``litellm``.
     """
 
@@ -82,15 +83,17 @@ class Proxy:
         receiver: Receiver,
         *,
         launcher: bool = False,
+        bridge: str = "otel_llm_bridge.proxy.callback",
         arguments: tuple[str, ...] = (),
         callbacks: tuple[str, ...] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.receiver, self.port, self._folder = receiver, free_port(), folder
         # An operator's callbacks are there too; one of them refuses.
-        names = [*callbacks, *([] if launcher else ["otel_llm_bridge.proxy.callback"]), "extension.hook"]
+        names = [*callbacks, *([] if launcher else [bridge]), "extension.hook"]
         (folder / "config.yaml").write_text(json.dumps(config(provider, names)))  # JSON is YAML
         shutil.copy(Path(__file__).with_name("extension.py"), folder)
+        (folder / "beside.py").write_text("from otel_llm_bridge.proxy import callback\n")  # for old versions of LiteLLM
         binary = Path(python).parent
         command = [str(binary / "litellm"), "--config", "config.yaml", "--host", "127.0.0.1", "--port", str(self.port), *arguments]
         if launcher:

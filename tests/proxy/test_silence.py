@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 
 import pytest
 
@@ -54,10 +55,40 @@ def test_no_key_leaves_the_proxy(proxy: Proxy, receiver: Receiver, place: tuple[
     traceparent = support.headers(trace=trace_id)["traceparent"]
     proxy.call("POST", path, {**support.chat_body(), **fields}, {**headers, "traceparent": traceparent})
     support.wait_for_trace(receiver, trace_id)
-    sent = b"".join(_plain(request.body) for request in receiver.requests)
-    assert trace_id.encode() in sent or bytes.fromhex(trace_id) in sent, "the control: what was searched holds the trace"
-    assert [key for key in KEYS if key.encode() in sent] == []
+    assert [key for key in KEYS if key.encode() in sent(receiver, trace_id)] == []
 
 
-def _plain(body: bytes) -> bytes:
-    return gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
+#: What a client says where, and what becomes of it: name -> (group, text, more fields of the body).
+SAID = {
+    "an answer": ("assistant", "", {}),
+    "a stream": ("assistant", "", {"stream": True}),
+    "a fallback": ("flaky", "", {}),
+    "a failure": ("broken", "", {}),
+    "refused before": ("assistant", "forbidden before", {}),
+    "refused during": ("assistant", "forbidden during", {}),
+    "refused after": ("assistant", "forbidden after", {}),
+    "refused by a hook": ("assistant", "against the rules", {}),
+    "metadata and tags": ("assistant", "", {"metadata": {"note": "CANARY", "tags": ["blue"]}}),
+    "a tool": ("assistant", "", {"tools": [{"type": "function", "function": {"name": "find", "description": "CANARY", "parameters": {"type": "object"}}}]}),
+}
+
+
+@pytest.mark.parametrize("case", SAID.values(), ids=list(SAID))
+def test_nothing_that_was_said_leaves_the_proxy(proxy: Proxy, receiver: Receiver, case: tuple[str, str, dict[str, object]]) -> None:
+    """With the defaults no exported byte holds the prompt, the answer that repeats it, or a refusal that quotes it."""
+    group, text, fields = case
+    trace_id = support.new_trace()
+    canary = f"canary-{trace_id[:8]}-sings"
+    body = json.loads(json.dumps(support.chat_body(group, f"{text} {canary}", **fields)).replace("CANARY", canary))
+    answer = proxy.call("POST", "/v1/chat/completions", body, support.headers(trace=trace_id))[1]
+    assert not text or canary.encode() in answer, "the control: the refusal does quote it"
+    support.wait_for_trace(receiver, trace_id)
+    assert canary.encode() not in sent(receiver, trace_id)
+
+
+def sent(receiver: Receiver, trace_id: str) -> bytes:
+    """All that was exported, the trace among it."""
+    bodies = (request.body for request in receiver.requests)
+    everything = b"".join(gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body for body in bodies)
+    assert trace_id.encode() in everything or bytes.fromhex(trace_id) in everything, "the control: what was searched holds the trace"
+    return everything
