@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # it declares itself untyped
 from opentelemetry.trace import NoOpTracer
 
 from . import callbacks, guard, invocation, request, streams
-from .content import ContentPolicy
+from .content import ContentPolicy, completion_hook
 from .guard import guarded, logger
 from .metrics import Recorder
 from .patching import Patch, restore, when_imported
@@ -21,6 +21,11 @@ from .telemetry import below_layer, inference_layer, router_layer
 
 if TYPE_CHECKING:
     from .export.lifetime import Deadline
+
+
+#: Names of our parts of the end of the process.
+_OPEN_SPANS: Final = "otel_llm_bridge: open spans"
+_COMPLETION_HOOK: Final = "otel_llm_bridge: completion hook"
 
 
 class LiteLLMInstrumentor(BaseInstrumentor):  # type: ignore[misc]
@@ -67,7 +72,7 @@ class LiteLLMInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         self._patches = patches
         self._take_part_in_the_end(settings)
         # When it is needed, for it imports what the user names; and once, for it may start an uploader.
-        policy = functools.cache(lambda: ContentPolicy.of(settings))
+        policy = functools.cache(lambda: _content_policy(settings))
 
         def patch() -> None:
             if self._patches is patches:  # not uninstrumented meanwhile
@@ -115,7 +120,7 @@ class LiteLLMInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
         lifetime.install(settings)
         callbacks.install(settings, lambda: self.providers.tracer if self.providers else NoOpTracer())
-        lifetime.at_end(lifetime.Stage.FINISH_SPANS, "otel_llm_bridge: open spans", _finish_open)
+        lifetime.at_end(lifetime.Stage.FINISH_SPANS, _OPEN_SPANS, _finish_open)
         lifetime.after_fork_in_child(invocation.disown_open)
         lifetime.after_fork_in_child(streams.after_fork)
 
@@ -127,11 +132,22 @@ class LiteLLMInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             restore(patches)
             callbacks.uninstall()
         if self.providers is not None:
-            lifetime.remove("otel_llm_bridge: open spans")
+            for name in (_OPEN_SPANS, _COMPLETION_HOOK):
+                lifetime.remove(name)
             if self.providers.pipeline is None:
                 # A pipeline of our own outlives the patches: what has ended must still be delivered.
                 lifetime.uninstall()
             self.providers = None
+
+
+def _content_policy(settings: Settings) -> ContentPolicy:
+    from .export import lifetime
+
+    policy = ContentPolicy.of(settings)
+    hook = policy.hook
+    if hook is not None and isinstance(settings.completion_hook, str):  # one that we have made, and nobody else closes
+        lifetime.at_end(lifetime.Stage.SHUTDOWN, _COMPLETION_HOOK, lambda deadline: completion_hook.close(hook, deadline.remaining()))
+    return policy
 
 
 def _finish_open(deadline: Deadline) -> None:

@@ -78,6 +78,13 @@ def call(hook: CompletionHook, documents: Mapping[str, Document], span: Any, log
         report("the completion hook", error)
 
 
+def close(hook: CompletionHook, timeout: float) -> None:
+    """Let ``hook`` finish what it has begun, within ``timeout`` seconds, if it can: ``upload`` has a queue."""
+    shutdown = getattr(hook, "shutdown", None)
+    if shutdown is not None:
+        shutdown(timeout_sec=timeout)
+
+
 def _objects(documents: Mapping[str, Document], name: str, make: Callable[[Any], Any]) -> list[Any]:
     document = documents.get(name)
     return [] if document is None else [make(item) for item in document.value]
