@@ -60,8 +60,9 @@ coverage: $(VENV)/.dev ## branch coverage of the fast tests, with its floor (pyp
 reference: $(VENV)/.dev ## write the tables of the manual anew
 	$(BIN)/python docs/generate.py
 
-types: $(VENV)/.dev ## mypy, strict
+types: $(VENV)/.dev ## mypy, strict, on everything; pyright, strict, on the public interface
 	$(BIN)/mypy
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/basedpyright
 
 docs: $(VENV)/.dev ## the manual, warnings are errors
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html

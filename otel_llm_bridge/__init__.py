@@ -7,13 +7,17 @@ otel_llm_bridge.instrument()
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import callbacks, redactors
 from .content import ContentPolicy
 from .instrumentor import LiteLLMInstrumentor
 from .threads import run_in_context, wrap_executor
 from .who import attributes, get_trace_id, suppressed
+
+if TYPE_CHECKING:
+    from .content.exporters import RedactingExporter, RedactingLogExporter
+    from .export.pipeline import flush, flush_after, stats
 
 __all__ = [
     "ContentPolicy",
@@ -34,7 +38,7 @@ __all__ = [
     "wrap_executor",
 ]
 
-#: These need the SDK; everything else works with the API alone.
+#: These need the SDK, and are imported when they are asked for; everything else works with the API alone.
 _WITH_THE_SDK = {
     "RedactingExporter": "content.exporters",
     "RedactingLogExporter": "content.exporters",
@@ -44,10 +48,12 @@ _WITH_THE_SDK = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _WITH_THE_SDK:
-        return getattr(importlib.import_module(f"{__name__}.{_WITH_THE_SDK[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # with it in sight, every misspelt name would be known to type checkers
+
+    def __getattr__(name: str) -> Any:
+        if name in _WITH_THE_SDK:
+            return getattr(importlib.import_module(f"{__name__}.{_WITH_THE_SDK[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def instrument(

@@ -6,7 +6,7 @@ Nothing is instrumented, and neither LiteLLM nor the SDK is imported, before a t
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +133,7 @@ def _counting_ids() -> Any:
 
 
 @contextmanager
-def _instead(**options: Any) -> Iterator[None]:
+def _instead(**options: Any) -> Generator[None, None, None]:
     """Instrumented with ``options`` in the block; afterwards as it was before, whoever had done it."""
     from . import guard
     from .instrumentor import LiteLLMInstrumentor

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Final
 
 from opentelemetry.trace import Tracer
@@ -97,7 +97,7 @@ def register(
 
 
 @contextlib.contextmanager
-def registered(callback: Any, *, local: bool = False, **options: Any) -> Iterator[Registration]:
+def registered(callback: Any, *, local: bool = False, **options: Any) -> Generator[Registration, None, None]:
     """Call ``callback`` for the calls within the ``with`` block.
 
     Args:
