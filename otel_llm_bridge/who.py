@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -37,7 +37,7 @@ Values = dict[str, Any]
 @contextmanager
 def attributes(
     *, user: str | None = None, session: str | None = None, tags: Iterable[str] | None = None, **more: Any
-) -> Iterator[None]:
+) -> Generator[None, None, None]:
     """Put these on every call that is made in the block. Blocks add to each other, the inner one wins.
 
     Args:
@@ -61,7 +61,7 @@ def attributes(
 
 
 @contextmanager
-def suppressed() -> Iterator[None]:
+def suppressed() -> Generator[None, None, None]:
     """Record nothing of the calls that are made in the block: no span, no event, no metric."""
     with _attached(_SUPPRESSED, True):
         yield
@@ -85,7 +85,7 @@ _SUPPRESSING: Final = tuple(
 
 
 @contextmanager
-def _attached(key: str, value: Any) -> Iterator[None]:
+def _attached(key: str, value: Any) -> Generator[None, None, None]:
     token = context_api.attach(context_api.set_value(key, value))
     try:
         yield
