@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from ..guard import guarded, logger
 from ..settings import Settings
-from . import lifetime, otlp_env, providers
+from . import lifetime, metric_locks, otlp_env, providers
 from .attached import Attached
 from .delivery import Delivery
 from .ledger import FlushReport, total
@@ -57,6 +57,7 @@ class Pipeline:
         self._attached: list[Attached] = []
         self._over = False
         self._hooks = f"pipeline {id(self):x}"
+        lifetime.after_fork_in_child(metric_locks.renew)
         lifetime.at_end(Stage.FLUSH, f"{self._hooks}: flush", self._last_flush)
         lifetime.at_end(Stage.SHUTDOWN, f"{self._hooks}: shutdown", self._close)
         lifetime.at_end(Stage.REPORT, f"{self._hooks}: report", self._tell)

@@ -228,7 +228,7 @@ class GrpcTransport(Transport):
     def __init__(self, endpoint: Endpoint, signal: str) -> None:
         # Here and not where it is used: a fork during an import in the worker would leave the module's lock
         # held for ever in the child.
-        import grpc
+        import grpc._channel  # what a first channel would import
         from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
         self._grpc, self._details, self._statuses = grpc, error_details_pb2, status_pb2

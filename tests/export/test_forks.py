@@ -155,6 +155,54 @@ def test_a_child_is_not_stuck_behind_its_parents_metrics(tmp_path: Path, receive
     assert "child is through" in ended.output, ended.errors
 
 
+@pytest.mark.parametrize("signals", ["metrics", "traces"])
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_the_first_export_imports_nothing(protocol: str, signals: str, tmp_path: Path, receiver: Receiver) -> None:
+    """A fork while the worker imports would leave that module's lock held in the child, so nothing is left to import."""
+    body = """
+    line.meter_provider.get_meter("m").create_counter("c").add(1)
+    before = set(sys.modules)
+    SIGNALS()
+    say(json.dumps({"imported": sorted(set(sys.modules) - before)}))
+    """
+    export = {"metrics": "line.meter_provider.force_flush", "traces": "(lambda: (span(1), line._spans.flush(10)))"}[signals]
+    body = body.replace("SIGNALS", export)
+    ended = run(body, tmp_path, receiver, protocol=protocol, environ={"OTEL_METRICS_EXPORTER": "otlp"})
+    assert ended.figures == {"imported": []}, ended.errors
+
+
+def test_a_child_measures_although_a_thread_of_its_parent_was_measuring(tmp_path: Path, receiver: Receiver) -> None:
+    """Whatever lock of the SDK's metrics another thread held at the fork, the child records and collects."""
+    body = """
+    import faulthandler, gc
+    meter = line.meter_provider.get_meter("m")
+    instruments = [meter.create_counter("c"), meter.create_histogram("h"), meter.create_up_down_counter("u")]
+    def measure():
+        for instrument in instruments:
+            getattr(instrument, "add", None) and instrument.add(1) or getattr(instrument, "record", id)(1)
+    measure()
+    def hold():
+        locks = [o._lock for o in gc.get_objects() if str(type(o).__module__).startswith("opentelemetry.sdk.metrics.") and hasattr(o, "_lock")]
+        [lock.acquire() for lock in locks]
+        say(f"{len(locks)} locks held")
+        held.set()
+        threading.Event().wait()
+    held = threading.Event()
+    threading.Thread(target=hold, daemon=True).start()
+    held.wait()
+    if os.fork() == 0:
+        faulthandler.dump_traceback_later(20, exit=True)
+        measure()
+        say(f"collected {line._metrics.flush(10)}")
+        os._exit(0)
+    os.wait()
+    os._exit(0)
+    """
+    ended = run(body, tmp_path, receiver, environ={"OTEL_METRICS_EXPORTER": "otlp"})
+    assert "collected True" in ended.output, ended.errors
+    assert int(ended.output.split()[0]) >= 5
+
+
 @pytest.mark.parametrize("how", ["os._exit(3)", "os.kill(os.getpid(), 9)"])
 def test_with_the_spool_a_child_may_even_vanish(how: str, tmp_path: Path, receiver: Receiver) -> None:
     """Children that end without running anything leave their spans on disk; a living process delivers them."""
