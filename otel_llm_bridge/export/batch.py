@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
+from ..guard import logger
 from .encoding import Item
-from .ledger import Ledger, State
+from .ledger import Ledger, Reason, State
 
 #: How often a batch may be halved to find the items that a receiver refuses.
 _SPLITS: Final = 24
@@ -51,8 +53,8 @@ class Store(Protocol):
     def append(self, item: Item) -> bool:
         """Keep ``item``; ``False`` when that is not possible now."""
 
-    def next_batch(self, most: int, most_bytes: int) -> Batch | None:
-        """The oldest items that nobody has on the way."""
+    def next_batch(self, most: int, most_bytes: int, own: bool = True) -> Batch | None:
+        """The oldest items that nobody has on the way; without ``own`` only those of other processes."""
 
     def quarantine(self, items: list[Item]) -> bool:
         """Keep items that the receiver refuses for good."""
@@ -65,3 +67,29 @@ class Store(Protocol):
 
     def forget(self) -> None:
         """In a forked child: let go of what belongs to the parent."""
+
+
+def from_memory(
+    queue: deque[Any], encode: Callable[[Any], Item | None], ledger: Ledger, most: int, most_bytes: int
+) -> Batch | None:
+    """The oldest of what waits in ``queue``; what cannot be encoded is dropped and counted."""
+    items: list[Item] = []
+    size = 0
+    while queue and len(items) < most:
+        item, reason = None, Reason.TOO_LARGE
+        try:
+            item = encode(queue[0])
+        except Exception as error:  # one that cannot be encoded must not stop the others
+            logger.debug("not encoded", exc_info=error)
+            reason = Reason.ENCODING
+        if item is None:
+            queue.popleft()
+            ledger.move(State.PENDING, State.DROPPED, reason=reason)
+            continue
+        # Room for the tags and lengths around the item, and for a resource of its own at worst.
+        size += len(item.body) + len(item.context.resource) + len(item.context.scope) + 32
+        if items and size > most_bytes:
+            break
+        queue.popleft()
+        items.append(item)
+    return Batch(items, State.PENDING) if items else None

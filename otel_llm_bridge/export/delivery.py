@@ -8,6 +8,7 @@ dropped, and shares its connection with forked children (all measured, see ``doc
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import weakref
@@ -17,9 +18,9 @@ from typing import Any
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
-from ..guard import guarded, logger, report
+from ..guard import guarded, report
 from . import lifetime
-from .batch import Batch, Store
+from .batch import Batch, Store, from_memory
 from .encoding import Item
 from .ledger import FlushReport, Ledger, Reason, State
 from .retry import Retry
@@ -83,6 +84,8 @@ class Delivery:
         self._thread: threading.Thread | None = None
         self._held: Batch | None = None
         self.retry = Retry()
+        #: How many ended items the end of the process is for. Later ones are safe in the store.
+        self._target = sys.maxsize
 
     def _forget(self) -> None:
         self.ledger.reset()
@@ -161,6 +164,7 @@ class Delivery:
         ledger = self.ledger
         target = ledger.ended
         if ledger.outstanding or self._store is not None:
+            self._target = target if final else self._target
             self.retry.asked(timeout, final)
             if self._start():
                 self._awake.set()
@@ -177,7 +181,8 @@ class Delivery:
 
     def close(self, timeout: float) -> FlushReport:
         """Deliver what can be delivered in ``timeout`` seconds, then take nothing more."""
-        figures = self.flush(timeout, final=True) if not self._closed else self.ledger.report()
+        # A provider of the user's may shut us down after our own end: that extends nothing.
+        figures = self.flush(lifetime.left(timeout), final=True) if not self._closed else self.ledger.report()
         self._closed = True
         self._awake.set()
         thread = self._thread
@@ -272,32 +277,8 @@ class Delivery:
 
     def _next(self) -> Batch | None:
         if self._store is not None:
-            batch = self._store.next_batch(self._batch_size, self._batch_bytes)
+            settled = self.ledger.ended - self.ledger.outstanding
+            batch = self._store.next_batch(self._batch_size, self._batch_bytes, own=settled < self._target)
             if batch is not None:
                 return batch
-        return self._from_memory()
-
-    def _from_memory(self) -> Batch | None:
-        items: list[Item] = []
-        size = 0
-        queue, ledger = self._queue, self.ledger
-        while queue and len(items) < self._batch_size:
-            raw = queue[0]
-            try:
-                item = self._encode(raw)
-            except Exception as error:  # a span that cannot be encoded must not stop the others
-                logger.debug("%s cannot be encoded", self.name, exc_info=error)
-                queue.popleft()
-                ledger.move(State.PENDING, State.DROPPED, reason=Reason.ENCODING)
-                continue
-            if item is None:
-                queue.popleft()
-                ledger.move(State.PENDING, State.DROPPED, reason=Reason.TOO_LARGE)
-                continue
-            # Room for the tags and lengths around the item, and for a resource of its own at worst.
-            size += len(item.body) + len(item.context.resource) + len(item.context.scope) + 32
-            if items and size > self._batch_bytes:
-                break
-            queue.popleft()
-            items.append(item)
-        return Batch(items, State.PENDING) if items else None
+        return from_memory(self._queue, self._encode, self.ledger, self._batch_size, self._batch_bytes)

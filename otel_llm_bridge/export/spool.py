@@ -180,10 +180,10 @@ class Spool:
 
     # -- delivering: called by the worker only ------------------------------------------------------------
 
-    def next_batch(self, most: int, most_bytes: int) -> Batch | None:
-        """The oldest items of our own and, in turns, those that other processes left."""
+    def next_batch(self, most: int, most_bytes: int, own: bool = True) -> Batch | None:
+        """The oldest items of our own, if they are wanted, and, in turns, those that other processes left."""
         self._turn = not self._turn
-        sources = (self._from_own, self._from_orphans)
+        sources = [self._from_own, self._from_orphans] if own else [self._from_orphans]
         for source in sources if self._turn else reversed(sources):
             batch = source(most, most_bytes)
             if batch is not None:
