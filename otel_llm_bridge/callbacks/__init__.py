@@ -183,7 +183,7 @@ def install(settings: Settings, get_tracer: Callable[[], Tracer] | None = None) 
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(before=dispatcher.before_fork, after_in_parent=dispatcher.after_fork_in_parent)
         with contextlib.suppress(AttributeError, RuntimeError):
-            threading._register_atexit(lambda: process_end.early() if _installed else None)  # type: ignore[attr-defined]
+            threading._register_atexit(lambda: lifetime.early(process_end.early) if _installed else None)  # type: ignore[attr-defined]
 
 
 def uninstall() -> None:

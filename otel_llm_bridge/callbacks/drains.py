@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..export import lifetime
 from ..guard import guarded, logger
 from .dispatch import Dispatcher
 from .hosts import Host, wait_for
@@ -95,7 +96,7 @@ async def drain_loop(dispatcher: Dispatcher, loop: asyncio.AbstractEventLoop, se
 
 
 class ProcessEnd:
-    """The end of the process, for callbacks. It comes in two parts, which share one budget.
+    """The end of the process, for callbacks. It comes in two parts, out of the one budget of `lifetime`.
 
     The first one is before Python stops its thread pools: a callback that uses ``asyncio.to_thread`` fails
     afterwards. Threads of the program may still make calls then, so the second one, at the very end, looks again.
@@ -103,15 +104,14 @@ class ProcessEnd:
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
-        self._spent = 0.0
         #: Called first: they hand over what nobody else will run.
         self.feeders: dict[str, Callable[[], None]] = {}
 
-    def early(self, share: float = 0.5) -> None:
+    def early(self, deadline: lifetime.Deadline) -> None:
         """Wait for what is pending now."""
         self._feed()
         if self._dispatcher.busy:
-            self._spent += drain(self._dispatcher, self._dispatcher.settings.exit_timeout * share).elapsed
+            drain(self._dispatcher, deadline.remaining())
 
     def _feed(self) -> None:
         for name, feeder in list(self.feeders.items()):
@@ -121,7 +121,7 @@ class ProcessEnd:
     def late(self, seconds: float) -> None:
         """Wait once more; what does not come to its end in time is counted, and said."""
         self._feed()
-        self.last(max(0.0, seconds - self._spent))
+        self.last(seconds)
 
     def last(self, seconds: float) -> None:
         """The same for what has come since, such as the calls that the end of the process has ended."""

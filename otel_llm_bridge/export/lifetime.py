@@ -3,6 +3,9 @@
 Normal exit, ``sys.exit`` and unhandled exceptions arrive through `atexit`; SIGTERM, SIGINT and SIGHUP
 through `otel_llm_bridge.export.signals`; children of `multiprocessing` and `billiard`, which leave with
 ``os._exit``, through their finalizers.
+
+There is one budget for all of it, the setting ``exit_timeout``: for what is done before the routine (`early`), for its
+stages, and for processors that are shut down by somebody else afterwards (`left`).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import Any, Final
 from ..guard import guarded, logger
 from ..settings import Settings
 from . import signals
+from .budget import Budget
 
 
 class Stage(enum.IntEnum):
@@ -34,7 +38,7 @@ class Stage(enum.IntEnum):
 
 
 #: By which part of the whole budget a stage must be over. What a stage leaves, the next ones have; a
-#: callback that hangs cannot take the time that the flush needs.
+#: callback that hangs cannot take the time that the flush needs. `early` has the time of the first two.
 _SHARE: Final = {
     Stage.DRAIN_LITELLM: 0.35,
     Stage.DRAIN_CALLBACKS: 0.55,
@@ -43,6 +47,9 @@ _SHARE: Final = {
     Stage.SHUTDOWN: 0.97,
     Stage.REPORT: 1.0,
 }
+
+#: A stage whose time is used up still gets this many seconds, to hand over what it has.
+_LEAST: Final = 0.03
 
 #: Libraries whose children skip `atexit`, and the module in which each keeps its finalizers.
 _FINALIZER_MODULES: Final = ("multiprocessing.util", "billiard.util")
@@ -57,10 +64,6 @@ class Deadline:
     def remaining(self) -> float:
         """Seconds left, never less than 0."""
         return max(0.0, self._at - time.monotonic())
-
-    def within(self, seconds: float) -> Deadline:
-        """The earlier of this deadline and ``seconds`` from now."""
-        return Deadline(min(self.remaining(), seconds))
 
 
 Hook = Callable[[Deadline], None]
@@ -78,6 +81,7 @@ def _none() -> None:
 _last_provider: Callable[[], Any] = _none
 _claim = threading.Lock()
 _done = threading.Event()
+_budget = Budget()
 _finalizers: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
@@ -110,7 +114,7 @@ def install(settings: Settings) -> None:
     _hook_fork()
     _watch_finalizers()
     if settings.handle_signals:
-        signals.install(run)
+        signals.install(run, _is_running)
 
 
 def uninstall() -> None:
@@ -139,8 +143,23 @@ def provider_seen(provider: object) -> None:
     atexit.register(_at_exit)
 
 
-def run(reason: str, timeout: float | None = None) -> bool:
-    """Run all stages, once per process, within ``timeout`` (that of the settings unless given) seconds.
+def left(otherwise: float) -> float:
+    """Seconds that are left for the end of the process, once it has begun; until then ``otherwise``."""
+    return min(otherwise, _budget.left(_settings.exit_timeout)) if _settings is not None and _budget.touched else otherwise
+
+
+def early(work: Hook) -> None:
+    """Do a part of the end before its time. What it takes is missing later; it gets what the first stages may take."""
+    if _settings is None or _claim.locked():
+        return
+    whole = _settings.exit_timeout
+    deadline = Deadline(_budget.left(whole) - whole * (1 - _SHARE[Stage.DRAIN_CALLBACKS]))
+    with _budget:
+        work(deadline)
+
+
+def run(reason: str) -> bool:
+    """Run all stages, once per process, within what is left of the budget.
 
     A second caller waits for the first one, and extends nothing.
 
@@ -149,17 +168,18 @@ def run(reason: str, timeout: float | None = None) -> bool:
     """
     if _settings is None:
         return True
-    deadline = Deadline(_settings.exit_timeout if timeout is None else timeout)
+    whole = _settings.exit_timeout
+    deadline = Deadline(_budget.left(whole))
     if not _claim.acquire(blocking=False):
-        return _done.wait(deadline.remaining())
-    budget = deadline.remaining()
+        return _done.wait(deadline.remaining() + _LEAST * len(Stage))
     logger.debug("end of the process: %s", reason)
     try:
-        for stage in Stage:
-            hooks = [(name, hook) for name, (at, hook) in list(_hooks.items()) if at is stage]
-            end = deadline.within(deadline.remaining() - budget * (1 - _SHARE[stage]))
-            if hooks and not bounded(lambda hooks=hooks, end=end: _call(hooks, end), end.remaining()):  # type: ignore[misc]
-                logger.debug("stage %s was left behind after %.1f s", stage.name, budget)
+        with _budget:
+            for stage in Stage:
+                hooks = [(name, hook) for name, (at, hook) in list(_hooks.items()) if at is stage]
+                end = Deadline(max(_LEAST, deadline.remaining() - whole * (1 - _SHARE[stage])))
+                if hooks and not bounded(lambda hooks=hooks, end=end: _call(hooks, end), end.remaining()):  # type: ignore[misc]
+                    logger.debug("stage %s was left behind with %.1f s left", stage.name, deadline.remaining())
     except KeyboardInterrupt:
         # The user pressed Ctrl-C again: leave now.
         logger.warning("interrupted before everything was delivered")
@@ -192,8 +212,18 @@ def bounded(function: Callable[[], object], timeout: float) -> bool:
     return not thread.is_alive()
 
 
+def _is_running() -> bool:
+    return _claim.locked() and not _done.is_set()
+
+
 def _at_exit() -> None:
-    run("exit")
+    _end("exit")
+
+
+def _end(reason: str) -> None:
+    run(reason)
+    # The program may come to its own end while a signal is being answered: whoever sent it must see that it worked.
+    signals.end_if_signalled()
 
 
 def _hook_fork() -> None:
@@ -206,8 +236,8 @@ def _hook_fork() -> None:
 
 def _after_fork() -> None:
     """A forked child has its own end, and none of its parent's threads."""
-    global _claim, _done
-    _claim, _done = threading.Lock(), threading.Event()
+    global _claim, _done, _budget
+    _claim, _done, _budget = threading.Lock(), threading.Event(), Budget()
     signals.after_fork()
     for callback in tuple(_in_child):  # one may add another
         with guarded("after fork"):
@@ -251,10 +281,10 @@ def _watch_celery() -> None:
 
 
 def _on_celery_shutdown(**_: object) -> None:
-    run("end of a celery worker process")
+    _end("end of a celery worker process")
 
 
 def _add_finalizer(util: Any) -> None:
     # The lowest priority of those that run at exit: whatever the program registered may still end spans.
     if _settings is not None:
-        util.Finalize(None, run, args=("end of a child process",), exitpriority=-1000)
+        util.Finalize(None, _end, args=("end of a child process",), exitpriority=-1000)

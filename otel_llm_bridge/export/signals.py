@@ -6,7 +6,8 @@ then raises the signal again), ours takes its place, too: therefore ``signal.sig
 
 The handler itself does next to nothing. It runs in the main thread between two bytecodes, where that thread
 may hold any lock; a flush in place can deadlock. A helper thread delivers, then the signal is raised again
-with its default action: whoever waits for the process sees that the signal ended it.
+with its default action: whoever waits for the process sees that the signal ended it. The main thread goes on
+meanwhile; should it come to the end of the program, it waits for the helper and ends by the signal, too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import _thread
 import functools
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -29,19 +31,29 @@ HANDLED: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "
 #: How long the main thread has to notice that delivery is over before the process is ended without it.
 _GRACE: Final = 0.5
 
+#: Seconds that a busy thread keeps the interpreter while a signal is being answered; usually 0.005.
+_SWITCH_INTERVAL: Final = 0.0002
+
 #: Python's own, for which a default action is a default action.
 _set_action: Final[Callable[..., Any]] = signal.signal
 
 _deliver: Callable[[str], object] | None = None
+_is_delivering: Callable[[], bool] = bool
 _wrapped: Callable[..., Any] | None = None
-_started = False
+#: The signal that is being answered, and whether everything was done about it.
+_number = 0
 _finished = False
 
 
-def install(deliver: Callable[[str], object]) -> None:
-    """Call ``deliver`` in a helper thread when a signal would end the process. Only from the main thread."""
-    global _deliver, _wrapped
-    _deliver = deliver
+def install(deliver: Callable[[str], object], is_delivering: Callable[[], bool]) -> None:
+    """Call ``deliver`` in a helper thread when a signal would end the process. Only from the main thread.
+
+    Args:
+        deliver: is told the name of the signal.
+        is_delivering: whether that is going on already, at the program's own end.
+    """
+    global _deliver, _is_delivering, _wrapped
+    _deliver, _is_delivering = deliver, is_delivering
     if _wrapped is None:
         _wrapped = _wrap(signal.signal)
         setattr(signal, "signal", _wrapped)  # noqa: B010 - a plain assignment is not for type checkers
@@ -71,8 +83,14 @@ def uninstall() -> None:
 
 def after_fork() -> None:
     """A child has not been signalled yet."""
-    global _started, _finished
-    _started = _finished = False
+    global _number, _finished
+    _number, _finished = 0, False
+
+
+def end_if_signalled() -> None:
+    """End the process by the signal that it has been sent, if there was one. For the end of the main thread."""
+    if _number and _deliver is not None:
+        _default_action(_number)
 
 
 def _wrap(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,17 +105,20 @@ def _wrap(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _on_default_action(signum: int, frame: object) -> None:
-    global _started
+    global _number
     if _finished or _deliver is None:
         _default_action(signum)
-    elif not _started:
-        _started = True
+    elif not _number:
+        _number = signum
+        # The interrupted thread may be busy: it gives way to those who deliver more often.
+        sys.setswitchinterval(_SWITCH_INTERVAL)
         # Not `threading.Thread`: its start takes locks that the interrupted code may hold.
         try:
             _thread.start_new_thread(_deliver_then_raise_again, (signum,))
         except RuntimeError:
-            # Too late for a thread: the exit routine is running or over.
-            _default_action(signum)
+            # Too late for a thread (Python 3.12 and later, in an exit hook): if it is ours, it ends by the signal.
+            if not _is_delivering():
+                _default_action(signum)
 
 
 def _deliver_then_raise_again(signum: int) -> None:

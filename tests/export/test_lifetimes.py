@@ -199,6 +199,79 @@ def test_a_second_signal_does_not_extend_or_cut_the_end(tmp_path: Path, receiver
     assert "pending 50" in ended.errors
 
 
+def test_a_program_that_ends_while_a_signal_is_answered_ends_by_the_signal(tmp_path: Path, receiver: Receiver) -> None:
+    """The main thread goes on after SIGTERM; should it come to its end, it waits, and the exit status is the signal's."""
+    body = """
+    import atexit
+    answering, leaving = threading.Event(), threading.Event()
+    atexit.register(leaving.set)
+    def answer(deadline):
+        answering.set()
+        leaving.wait(deadline.remaining())
+    lifetime.at_end(lifetime.Stage.DRAIN_CALLBACKS, "answer", answer)
+    # The helper thread is slow to raise the signal again: the main thread is at its end long before.
+    kill = os.kill
+    os.kill = lambda *to: (threading.Event().wait(0.5), kill(*to))
+    [span(i) for i in range(20)]
+    say("ready")
+    answering.wait()
+    span(99)
+    sys.exit(0)
+    """
+    with Program(body, tmp_path, receiver) as program:
+        ended = program.wait_for("ready").send(signal.SIGTERM).wait()
+    assert (ended.status, len(ended.ended), missing(ended.ended, receiver)) == (-signal.SIGTERM, 21, set()), ended.errors
+
+
+def test_everything_at_the_end_has_one_budget(tmp_path: Path) -> None:
+    """What the early part takes is missing later: no deadline that is handed down is beyond the whole budget."""
+    body = """
+    began = time.monotonic()
+    ends = {}
+    def use_it_up(deadline):
+        ends["early"] = time.monotonic() + deadline.remaining() - began
+        threading.Event().wait(deadline.remaining())
+    def note(stage):
+        return lambda deadline: ends.__setitem__(stage.name, time.monotonic() + deadline.remaining() - began)
+    for stage in lifetime.Stage:
+        lifetime.at_end(stage, stage.name, note(stage))
+    lifetime.early(use_it_up)
+    lifetime.run("by hand")
+    ends["left"] = time.monotonic() + lifetime.left(99) - began
+    say(json.dumps(ends))
+    """
+    ends = run(body, tmp_path, environ={"OTEL_TRACES_EXPORTER": "none", "OTEL_LLM_BRIDGE_EXIT_TIMEOUT": "4"}).figures
+    # Two budgets would be 6.2 s. What is not ours, between the two parts, does not count: hence the second of slack.
+    assert set(ends) == {"early", "DRAIN_LITELLM", "DRAIN_CALLBACKS", "FINISH_SPANS", "FLUSH", "SHUTDOWN", "REPORT", "left"}
+    assert max(ends.values()) < 4.0 + 1.0
+    assert 1.2 < ends["early"] < ends["FLUSH"]
+
+
+def test_a_providers_own_shutdown_afterwards_extends_nothing(tmp_path: Path, receiver: Receiver) -> None:
+    """Our processor in a provider of the user's is shut down by that provider's exit hook, with what is left of the budget."""
+    from otel_llm_bridge.viewer.faults import Fault
+
+    body = """
+    from opentelemetry.sdk.trace import TracerProvider
+    from otel_llm_bridge.export.providers import span_processor
+    processor = span_processor(settings)
+    flush = processor.delivery.flush
+    def told(timeout, final=False):
+        say(f"timeout {timeout}")
+        return flush(timeout, final)
+    processor.delivery.flush = told
+    theirs = TracerProvider()
+    theirs.add_span_processor(processor)
+    lifetime.provider_seen(theirs)
+    line.attach(theirs)
+    theirs.get_tracer("t").start_span("s").end()
+    """
+    receiver.fault = Fault.hang
+    ended = run(body, tmp_path, receiver, environ={"OTEL_LLM_BRIDGE_EXIT_TIMEOUT": "2"})
+    first, second = [float(line.split()[1]) for line in ended.output.splitlines() if line.startswith("timeout")]
+    assert first > 1.0 and second < 0.3, ended.output
+
+
 _STORM = 10
 
 
