@@ -16,6 +16,7 @@ from .guard import guarded, logger
 from .metrics import Recorder
 from .patching import Patch, restore, when_imported
 from .providers import Providers
+from .semconv import litellm as names
 from .settings import Settings
 from .telemetry import below_layer, inference_layer, router_layer
 
@@ -152,4 +153,4 @@ def _content_policy(settings: Settings) -> ContentPolicy:
 
 def _finish_open(deadline: Deadline) -> None:
     streams.settle_left_streams(min(1.0, deadline.remaining()))
-    invocation.finish_open("process_exit")
+    invocation.finish_open(names.OUTCOME_PROCESS_EXIT)
