@@ -83,7 +83,7 @@ class Encoder:
         self._limit = attribute_bytes
         self._span_bytes = span_bytes
         self._contexts: dict[tuple[int, int], tuple[object, object, Context]] = {}
-        self._known: dict[tuple[bytes, str, str], bytes] = {}
+        self._known: dict[tuple[bytes, str, Any], bytes] = {}
         self._keys: dict[str, bytes] = {}
 
     def encode(self, span: Any) -> Item | None:
@@ -136,7 +136,8 @@ class Encoder:
         parts.append(field(b"\x2a", _text(cut(name, limit) if len(name) > 64 else name)))
         parts.append(b"\x30" + _SMALL[span.kind.value + 1])
         parts.append(_pack_time(0x39, span.start_time or 0, 0x41, span.end_time or 0))
-        parts += self._attributes(b"\x4a", span.attributes, limit, shortened)
+        # Behind the SDK's read-only view: reading through it costs a call for each attribute.
+        parts += self._attributes(b"\x4a", getattr(span, "_attributes", None) or span.attributes, limit, shortened)
         if span.dropped_attributes:
             parts.append(b"\x50" + varint(span.dropped_attributes))
         for event in span.events:
@@ -180,13 +181,14 @@ class Encoder:
         if not attributes:
             return parts
         known, keys = self._known, self._keys
-        for key, value in attributes.items():
+        for key, value in getattr(attributes, "_dict", attributes).items():
             kind = value.__class__
-            if kind is str and len(value) <= _CACHED_LENGTH:
-                # Most values come again and again: model, provider, operation, finish reason.
+            text = value[0] if kind is tuple and len(value) == 1 else value
+            if text.__class__ is str and len(text) <= _CACHED_LENGTH:
+                # Most values come again and again: model, provider, operation, the one finish reason.
                 part = known.get((tag, key, value))
                 if part is None:
-                    part = field(tag, _pair(key, b"\x0a", _text(value)))
+                    part = field(tag, _key_value(key, value))
                     if len(known) >= _MAX_CACHED:
                         known.clear()
                     known[tag, key, value] = part
