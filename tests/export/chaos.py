@@ -11,16 +11,13 @@ import random
 import signal
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from otel_llm_bridge.viewer.faults import Fault
 from otel_llm_bridge.viewer.receiver import Receiver
-from otel_llm_bridge.viewer.signals import Signal
 from otel_llm_bridge.viewer.store import Store
 
-from .support import Program, run, until
+from .support import Program, SpanIds, run, until
 
 _BODY = """
 import random
@@ -44,6 +41,10 @@ _FAULTS = (
 _SIGNALS = (signal.SIGTERM, signal.SIGKILL, signal.SIGKILL, signal.SIGHUP)
 
 
+#: Seconds that a program may take to its end before it is taken for stuck; a busy machine starves it for minutes.
+_PATIENCE = 300.0
+
+
 @dataclasses.dataclass(frozen=True)
 class Result:
     """What one round came to."""
@@ -65,13 +66,8 @@ def chaos(folder: Path, seed: int, processes: int, spans: int, at_once: int = 3)
         "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
     }
     ended: list[str] = []
-    arrived: Counter[bytes] = Counter()
-
-    def note(signal: Signal, message: Any) -> None:
-        arrived.update(span.span_id for part in message.resource_spans for scope in part.scope_spans for span in scope.spans)
-
-    # The receiver's store is bounded, which is right for a viewer and wrong for counting.
-    with Receiver(Store(max_traces=10), grpc_port=None, keep_bytes=1, listeners=(note,)) as receiver:
+    arrived = SpanIds()
+    with Receiver(Store(max_traces=10), grpc_port=None, keep_bytes=1, listeners=(arrived,)) as receiver:
         running: list[tuple[Program, float, int | None]] = []
         started = 0
         while started < processes or running:
@@ -93,23 +89,22 @@ def chaos(folder: Path, seed: int, processes: int, spans: int, at_once: int = 3)
             run("", folder, receiver, environ={**environ, "OTEL_LLM_BRIDGE_EXIT_TIMEOUT": "20"})
             if not list(spool.glob("*.seg")):
                 break
-    known = {key.hex() for key in arrived}
-    return Result(started, len(ended), len(set(ended) - known), arrived.total() - len(arrived))
+    return Result(started, len(ended), len(set(ended) - arrived.known), arrived.duplicates)
 
 
 def _step(running: list[tuple[Program, float, int | None]], ended: list[str]) -> None:
     """Send the signals that are due, and take in who is over."""
-    until(lambda: any(time.monotonic() > due or program.process.poll() is not None for program, due, _ in running), 60)
+    until(lambda: any(time.monotonic() > due or program.process.poll() is not None for program, due, _ in running), _PATIENCE)
     for entry in list(running):
         program, due, number = entry
         if program.process.poll() is None and time.monotonic() > due:
             if number is not None and "ready" in program.output():
                 program.send(number)
-                program.wait(60)
+                program.wait(_PATIENCE)
             elif number is None:
-                program.wait(60)
+                program.wait(_PATIENCE)
         if program.process.poll() is not None:
-            ended += program.wait(60).ended
+            ended += program.wait(_PATIENCE).ended
             program.__exit__()
             running.remove(entry)
 
@@ -121,6 +116,8 @@ def main() -> None:
     parser.add_argument("--spans", type=int, default=8000)
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
+    # Under nohup it is ignored, which the programs would inherit.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     for seed in range(arguments.seeds):
         with tempfile.TemporaryDirectory() as folder:
             print(seed, chaos(Path(folder), seed, arguments.processes, arguments.spans), flush=True)

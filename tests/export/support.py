@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from otel_llm_bridge.viewer.receiver import Receiver
+from otel_llm_bridge.viewer.signals import Signal
 
 _NEVER = threading.Event()
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,6 +92,7 @@ class Program:
         self.environ = {
             **os.environ,
             "PYTHONPATH": str(ROOT),
+            "PYTHONFAULTHANDLER": "1",
             "KIND": kind,
             "ENDED": str(self.ended_file),
             "OTEL_METRICS_EXPORTER": "none",
@@ -148,8 +152,13 @@ class Program:
         try:
             status = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            # Ends it with the stacks of all its threads on stderr.
+            self.process.send_signal(signal.SIGABRT)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
             raise AssertionError(f"still running after {timeout} s: {self.output()}\n{self.errors()}") from None
         seconds = time.monotonic() - self._started
         lines = self.ended_file.read_text().split() if self.ended_file.exists() else []
@@ -176,6 +185,26 @@ def received(receiver: Receiver) -> list[str]:
 def missing(ended: list[str], receiver: Receiver) -> set[str]:
     """Ids of spans that ended and never arrived."""
     return set(ended) - set(received(receiver))
+
+
+class SpanIds:
+    """A listener of the receiver's that counts ids, however many: its store is bounded, which is right for a viewer."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[bytes] = Counter()
+
+    def __call__(self, kind: Signal, message: Any) -> None:
+        self.counts.update(span.span_id for part in message.resource_spans for scope in part.scope_spans for span in scope.spans)
+
+    @property
+    def known(self) -> set[str]:
+        """All ids, as the programs write them."""
+        return {key.hex() for key in self.counts}
+
+    @property
+    def duplicates(self) -> int:
+        """Spans that came again."""
+        return self.counts.total() - len(self.counts)
 
 
 def until(condition: Callable[[], object], timeout: float = 20.0, what: str = "the condition") -> None:

@@ -144,6 +144,8 @@ def test_a_child_is_not_stuck_behind_its_parents_metrics(tmp_path: Path, receive
     while not line._metrics._export_lock.locked():
         pass
     if os.fork() == 0:
+        import faulthandler
+        faulthandler.dump_traceback_later(30, exit=True)
         span(1)
         line.meter_provider.force_flush(200)
         say("child is through")

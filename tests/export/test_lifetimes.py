@@ -9,6 +9,7 @@ import pytest
 
 from otel_llm_bridge.viewer.receiver import Receiver
 
+from .storm import storm
 from .support import PREAMBLE, Program, missing, received, run
 
 #: Name → (what the program does, its exit status).
@@ -272,22 +273,11 @@ def test_a_providers_own_shutdown_afterwards_extends_nothing(tmp_path: Path, rec
     assert first > 1.0 and second < 0.3, ended.output
 
 
-_STORM = 10
-
-
-def test_a_storm_of_signals_loses_nothing_with_the_spool(tmp_path: Path, receiver: Receiver) -> None:
+def test_a_storm_of_signals_loses_nothing_with_the_spool(tmp_path: Path) -> None:
     """Programs that are ended at a random moment leave nothing behind that the next start does not deliver."""
-    spool = {"OTEL_LLM_BRIDGE_SPOOL_DIR": str(tmp_path / "spool")}
-    seconds, ids = [], []
-    for _ in range(_STORM):
-        with Program("say('ready')\nnumber = 0\nwhile True:\n    number += 1\n    span(number)\n", tmp_path, receiver, environ=spool) as program:
-            ended = program.wait_for("ready").send(signal.SIGTERM).wait()
-        seconds.append(ended.seconds)
-        ids += ended.ended
-        assert ended.status == -signal.SIGTERM
-    run("", tmp_path, receiver, environ=spool)
-    assert missing(ids, receiver) == set()
-    assert sorted(seconds)[_STORM // 2] < 3.0
+    result = storm(tmp_path, seed=1, runs=10)
+    assert (result.lost, result.otherwise) == (0, 0)
+    assert result.ended > 10
 
 
 def test_the_provider_may_be_younger_than_every_exit_hook(tmp_path: Path, receiver: Receiver) -> None:
