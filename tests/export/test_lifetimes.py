@@ -10,7 +10,7 @@ import pytest
 from otel_llm_bridge.viewer.receiver import Receiver
 
 from .storm import storm
-from .support import PREAMBLE, Program, missing, received, run
+from .support import PREAMBLE, SLACK, Program, missing, received, run
 
 #: Name → (what the program does, its exit status).
 ENDINGS = {
@@ -122,7 +122,7 @@ def test_sigterm_delivers_and_does_what_was_there(name: str, tmp_path: Path, rec
     with Program(textwrap.dedent(body) + _WAIT, tmp_path, receiver, preamble=preamble) as program:
         ended = program.wait_for("ready").send(signal.SIGTERM).wait()
     assert (ended.status, missing(ended.ended, receiver)) == (status, set()), ended.errors
-    assert ended.seconds < 5.0 + 3.0
+    assert ended.seconds < 5.0 + SLACK
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
@@ -178,7 +178,7 @@ def test_a_signal_while_the_main_thread_flushes_or_holds_locks(tmp_path: Path, r
     for _ in range(3):
         with Program(body, tmp_path, receiver) as program:
             ended = program.wait_for("ready").send(signal.SIGTERM).wait(20)
-        assert ended.status == -signal.SIGTERM and ended.seconds < 5.0 + 3.0
+        assert ended.status == -signal.SIGTERM and ended.seconds < 5.0 + SLACK
         # The main thread goes on until the end, so what it made after the last flush cannot be known to us.
         assert len(missing(ended.ended[:-200], receiver)) == 0
 
@@ -195,7 +195,7 @@ def test_a_second_signal_does_not_extend_or_cut_the_end(tmp_path: Path, receiver
         program.process.send_signal(signal.SIGTERM)
         ended = program.wait()
     assert ended.status == -signal.SIGTERM
-    assert ended.seconds < 2.5 + 2.0
+    assert ended.seconds < 2.0 + SLACK
     assert ended.errors.count("not everything was delivered") == 1
     assert "pending 50" in ended.errors
 
@@ -310,7 +310,7 @@ def test_a_hook_that_hangs_cannot_take_the_time_of_the_flush(hang: str, tmp_path
     """
     ended = run(body, tmp_path, receiver, environ={"OTEL_LLM_BRIDGE_EXIT_TIMEOUT": "2"})
     assert missing(ended.ended, receiver) == set()
-    assert ended.seconds < 2.0 + 0.5 + 5.0
+    assert ended.seconds < 2.0 + SLACK
 
 
 def test_hooks_run_in_order_once_and_can_be_removed(tmp_path: Path) -> None:

@@ -11,12 +11,10 @@ import pytest
 from otel_llm_bridge.viewer.faults import Fault
 from otel_llm_bridge.viewer.receiver import Receiver
 
-from .support import Ended, Program, missing, received, run
+from .support import SLACK, Ended, Program, missing, received, run
 
 #: What the end of the process may take in these tests, in seconds.
 _BUDGET = 1.0
-#: Beyond the budget: half a second as promised, and what a loaded machine takes to notice.
-_SLACK = 0.5 + 2.5
 
 _MAKE = "[span(i) for i in range(200)]\nlifetime.at_end(lifetime.Stage.REPORT, 'figures', lambda deadline: figures())\nsay('ready')\n"
 _WAIT = _MAKE + "while True:\n    threading.Event().wait(1)\n"
@@ -118,7 +116,7 @@ def test_delivered_or_reported_within_the_budget(
     # The receiver of the partial success says what it refused, but not which; it keeps none here.
     confirmed = 0 if weather == "partial" else ended.figures["exported"]
     assert len(received(receiver)) >= confirmed and len(missing(ended.ended, receiver)) <= 200 - confirmed
-    assert ended.seconds < (0.5 if state.quick else _BUDGET) + _SLACK
+    assert ended.seconds < (0.5 if state.quick else _BUDGET) + SLACK
     assert ("not everything was delivered" in ended.errors) is state.reports
 
 
@@ -131,7 +129,7 @@ def test_with_the_spool_the_next_process_delivers(lifetime: str, weather: str, t
     ended = _run(lifetime, WEATHER[weather], "http/protobuf", tmp_path, receiver, spool)
     assert ended.figures["spooled"] == 200
     # A parent tries to deliver what its child left, and has a budget of its own.
-    assert ended.seconds < _BUDGET * (2 if "child" in lifetime else 1) + _SLACK
+    assert ended.seconds < _BUDGET * (2 if "child" in lifetime else 1) + SLACK
     receiver.fault = Fault.none
     run("", tmp_path, receiver, environ=spool)
     assert missing(ended.ended, receiver) == set()
