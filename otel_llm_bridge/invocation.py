@@ -153,7 +153,7 @@ class Invocation:
 
 def current() -> Invocation | None:
     """The invocation that the running code belongs to, finished or not."""
-    found = context_api.get_value(_CURRENT)
+    found = context_api.get_current().get(_CURRENT)
     return found if isinstance(found, Invocation) else None
 
 

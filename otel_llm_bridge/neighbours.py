@@ -126,12 +126,16 @@ class Neighbours:
         """Whether the caller's own span says already that a model is called."""
         if self.policy == NEST:
             return False
-        mine = context_api.get_value(_MINE)
-        if any(context_api.get_value(key) not in (None, mine) for key in _UTILITIES_KEYS):
-            return True
-        span: Any = trace.get_current_span()
+        context = context_api.get_current()
+        mine = context.get(_MINE)
+        for key in _UTILITIES_KEYS:
+            if context.get(key) not in (None, mine):
+                return True
+        span: Any = trace.get_current_span(context)
+        if not span.is_recording():
+            return False
         scope = _scope(span)
-        if scope in (SCOPE, "") or not span.is_recording():
+        if scope in (SCOPE, ""):
             return False
         attributes = getattr(span, "attributes", None) or {}
         return (

@@ -170,6 +170,8 @@ def _next(self: StreamProxy) -> Any:
         raise
     detach(token, recorder.context)
     recorder.saw(chunk)
+    if recorder.invocation.owed is not None:
+        recorder.invocation.owed.settle()
     return chunk
 
 
@@ -186,6 +188,8 @@ async def _anext(self: StreamProxy) -> Any:
         raise
     detach(token, recorder.context)
     recorder.saw(chunk)
+    if recorder.invocation.owed is not None:
+        await recorder.invocation.owed.asettle()
     return chunk
 
 
@@ -229,7 +233,8 @@ def _proxy_class(special: tuple[str, ...]) -> type[StreamProxy]:
 def is_stream(result: Any) -> bool:
     """Whether ``result`` is read by ``next`` or ``anext``."""
     kind = type(result)
-    return hasattr(kind, "__anext__") or hasattr(kind, "__next__")
+    # Whether a model of pydantic has a thing that it does not have takes its metaclass a microsecond to say.
+    return not hasattr(kind, "__pydantic_fields__") and (hasattr(kind, "__anext__") or hasattr(kind, "__next__"))
 
 
 def proxy_for(stream: Any, recorder: StreamRecorder) -> StreamProxy:

@@ -45,7 +45,7 @@ class Call:
 
     def wants(self, point: str) -> bool:
         """Whether anybody listens at ``point``."""
-        return bool(self._dispatcher.registry.at(point)) or any(point in one.points for one in self._scoped)
+        return bool(self._dispatcher.registry.at(point)) or (bool(self._scoped) and any(point in one.points for one in self._scoped))
 
     def emit(
         self, point: str, load: Callable[[], Mapping[str, Any]], details: Mapping[str, Any] | None = None, *, waited: bool = True

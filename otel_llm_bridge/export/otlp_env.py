@@ -83,6 +83,23 @@ def batch(prefix: str) -> tuple[float, int]:
     return delay / 1000, size
 
 
+#: Of the value of ``OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE``: instruments that are told as deltas.
+TEMPORALITY: Final[dict[str, tuple[str, ...]]] = {
+    "cumulative": (),
+    "delta": ("Counter", "ObservableCounter", "Histogram"),
+    "lowmemory": ("Counter", "Histogram"),
+}
+EXPLICIT: Final = "explicit_bucket_histogram"
+EXPONENTIAL: Final = "base2_exponential_bucket_histogram"
+
+
+def metric_preferences() -> tuple[tuple[str, ...], bool]:
+    """Instruments (classes of the SDK, by name) that are told as deltas; whether histograms are exponential ones."""
+    value = read("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", one_of(*TEMPORALITY), "cumulative")
+    kind = read("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", one_of(EXPLICIT, EXPONENTIAL), EXPLICIT)
+    return TEMPORALITY[value], kind == EXPONENTIAL
+
+
 def _header_pairs(text: str) -> tuple[tuple[str, str], ...]:
     pairs = []
     for part in text.split(","):

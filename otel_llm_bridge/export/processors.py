@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 # Imported here and not where they are used: a fork during an import in the worker would leave the module's
@@ -102,9 +103,11 @@ class DeliveryMetricExporter(MetricExporter):
         self._timeout = timeout
         self.exported = 0
         self.failed = 0
+        #: Adds to what was collected what is not kept by the SDK.
+        self.complete: Callable[[MetricsData], MetricsData] = lambda collected: collected
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        body = encode_metrics(metrics_data).SerializeToString()
+        body = encode_metrics(self.complete(metrics_data)).SerializeToString()
         if not body:
             return MetricExportResult.SUCCESS
         outcome = self._transport.send(body, min(self._timeout, timeout_millis / 1000))
@@ -133,7 +136,8 @@ class DeliveryMetricReader(PeriodicExportingMetricReader):
     """
 
     def __init__(self, transport: Transport, timeout: float, preferred: tuple[Any, Any] = (None, None)) -> None:
-        super().__init__(DeliveryMetricExporter(transport, timeout, preferred))
+        self.exporter = DeliveryMetricExporter(transport, timeout, preferred)
+        super().__init__(self.exporter)
         self._transport = transport
         lifetime.after_fork_in_child(self._forget)
 

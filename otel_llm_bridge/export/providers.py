@@ -6,15 +6,19 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from opentelemetry.sdk import metrics as sdk_metrics
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import AggregationTemporality
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor, SpanExporter
 
 from ..guard import guarded, logger
+from ..providers import SCOPE
 from ..settings import Settings, whole
-from . import otlp_env
+from . import meter, otlp_env, tracer
 from .delivery import Delivery
 from .encoding import Encoder
 from .journal import Journal
@@ -71,7 +75,7 @@ def traces(settings: Settings, resource: Resource) -> tuple[TracerProvider | Non
     if not names:
         return None, None
     # No exit hook of its own: the provider's end is a stage of ours.
-    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    provider = tracer.Provider(SCOPE, resource=resource, shutdown_on_exit=False)
     delivery = None
     for name in names:
         if name == "otlp":
@@ -95,7 +99,7 @@ def metrics(settings: Settings, resource: Resource) -> tuple[MeterProvider | Non
     for name in names:
         if name == "otlp":
             endpoint = otlp_env.endpoint("metrics")
-            ours = DeliveryMetricReader(connect(endpoint, "metrics"), endpoint.timeout)
+            ours = DeliveryMetricReader(connect(endpoint, "metrics"), endpoint.timeout, _preferred())
             readers.append(ours)
         elif name == "console":
             from opentelemetry.sdk.metrics.export import (
@@ -106,7 +110,19 @@ def metrics(settings: Settings, resource: Resource) -> tuple[MeterProvider | Non
             readers.append(PeriodicExportingMetricReader(ConsoleMetricExporter()))
         else:
             _unknown("OTEL_METRICS_EXPORTER", name)
-    return MeterProvider(readers, resource=resource, shutdown_on_exit=False), ours
+    alone = ours is not None and len(readers) == 1
+    provider = meter.Provider(SCOPE if alone else "", readers, resource=resource, shutdown_on_exit=False)
+    if ours is not None:
+        ours.exporter.complete = lambda collected: provider.meter.add_to(collected) if provider.meter else collected
+    return provider, ours
+
+
+def _preferred() -> tuple[dict[type, Any] | None, dict[type, Any] | None]:
+    """Temporality and aggregation by kind of instrument, as the standard variables ask for; ``None`` for the SDK's defaults."""
+    deltas, exponential = otlp_env.metric_preferences()
+    temporality = {getattr(sdk_metrics, name): AggregationTemporality.DELTA for name in deltas}
+    aggregation: dict[type, Any] = {sdk_metrics.Histogram: ExponentialBucketHistogramAggregation()} if exponential else {}
+    return temporality or None, aggregation or None
 
 
 def logs(settings: Settings, resource: Resource) -> tuple[LoggerProvider | None, Delivery | None]:

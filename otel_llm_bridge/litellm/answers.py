@@ -12,8 +12,8 @@ from ..content.conversation import Message, Part
 from ..guard import guarded
 from ..invocation import Invocation
 from ..streams import ChunkReader
+from .access import Facts, first, get
 from .conversations import content, part, said_by_model
-from .reading import Facts, first, get
 
 #: Finish reasons of the APIs -> those that the schema names.
 _FINISH: Final = {

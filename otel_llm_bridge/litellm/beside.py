@@ -12,7 +12,7 @@ from ..invocation import Invocation, Owed, detach
 from ..patching import Target
 from ..who import remember, silence
 from . import answers, conversations
-from .reading import Facts, first, get
+from .access import Facts, first, get
 
 if TYPE_CHECKING:
     from ..content import ContentPolicy

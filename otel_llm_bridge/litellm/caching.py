@@ -7,7 +7,8 @@ from typing import Any, Final
 from ..invocation import Invocation
 from ..logical import LogicalCall
 from ..patching import Target
-from . import pricing, reading
+from . import access, pricing, reading
+from .usage import USAGE_FACTS
 
 _HANDLER: Final = "litellm.caching.caching_handler"
 
@@ -28,21 +29,21 @@ def saw_hit(invocation: Invocation, _told: dict[str, Any]) -> dict[str, Any] | N
 def saw_part(invocation: Invocation, told: dict[str, Any]) -> None:
     """At `PARTLY`: the answer that goes to the caller no longer says what the provider's part was."""
     if not invocation.finished:
-        invocation.kept["billed"] = reading.get(told["embedding_response"], "usage")
-        invocation.kept["cached"] = reading.get(told["_caching_handler_response"], "final_embedding_cached_response.usage")
+        invocation.kept["billed"] = access.get(told["embedding_response"], "usage")
+        invocation.kept["cached"] = access.get(told["_caching_handler_response"], "final_embedding_cached_response.usage")
 
 
 #: fact of what was used -> fact of what was saved.
 _SAVED: Final = {"input_tokens": "saved_input_tokens", "output_tokens": "saved_output_tokens"}
-_NOT_USED: Final = ("usage_source", *reading.USAGE_FACTS)
+_NOT_USED: Final = ("usage_source", *USAGE_FACTS)
 
 
 def settle(litellm: Any, invocation: Invocation) -> None:
     """At the end of an attempt: tell what was used from what was saved."""
     facts = invocation.facts
     if facts.get("cache_hit"):
-        usage = reading.get(invocation.kept.get("response"), "usage")
-        if reading.get(usage, "prompt_tokens") is None:  # a stream, or an API whose usage has other names
+        usage = access.get(invocation.kept.get("response"), "usage")
+        if access.get(usage, "prompt_tokens") is None:  # a stream, or an API whose usage has other names
             usage = pricing.usage_of(litellm, facts) if "input_tokens" in facts else None
         facts.update({saved: facts[used] for used, saved in _SAVED.items() if facts.get(used)})
         for fact in _NOT_USED:
@@ -53,11 +54,11 @@ def settle(litellm: Any, invocation: Invocation) -> None:
     elif "billed" in invocation.kept:
         billed, cached = invocation.kept["billed"], invocation.kept["cached"]
         used = reading.RESPONSES["embedding"]({"usage": billed})
-        facts.update(reading.clean(used))
+        facts.update(access.clean(used))
         facts.update(pricing.price(invocation, pricing.answer_with(litellm, facts.get("response_model"), billed)))
         facts.update(_saved(litellm, invocation, cached))
-        if reading.get(cached, "prompt_tokens"):
-            facts["saved_input_tokens"] = reading.get(cached, "prompt_tokens")
+        if access.get(cached, "prompt_tokens"):
+            facts["saved_input_tokens"] = access.get(cached, "prompt_tokens")
 
 
 def _saved(litellm: Any, invocation: Invocation, usage: Any) -> dict[str, float]:

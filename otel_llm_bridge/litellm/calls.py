@@ -21,7 +21,7 @@ from ..propagation import Traceparent
 from ..semconv import gen_ai
 from ..streams import StreamRecorder, is_stream, proxy_for
 from ..who import is_suppressed
-from . import beside, caching, chunks, pricing, reading, telling
+from . import access, beside, caching, chunks, pricing, reading, telling
 from .wrap_points import Family
 
 if TYPE_CHECKING:
@@ -39,9 +39,8 @@ _INNER_FLAGS: Final = frozenset({
     "arerank", "aresponses", "aspeech", "is_async",
 })  # fmt: skip
 
-#: Arguments with which LiteLLM itself repeats a call, and its global settings of the same effect.
-_REPEATS: Final = ("num_retries", "fallbacks", "context_window_fallback_dict", "retry_policy")
-_REPEATS_GLOBALLY: Final = ("num_retries", "model_fallbacks")
+#: Arguments with which LiteLLM itself repeats a call.
+_REPEATS: Final = frozenset({"num_retries", "fallbacks", "context_window_fallback_dict", "retry_policy"})
 
 
 class Calls:
@@ -98,7 +97,7 @@ class Calls:
         if (unrecorded := beside.unrecorded(request)) is not None:
             return unrecorded
         if outer is None and family.operation == gen_ai.CHAT and self._repeats(request):
-            return self.begin_logical(str(request.get("model")), _BY_SDK, request)
+            return self.begin_logical(str(request.get("model")), _BY_SDK, request, is_async)
         return self._begin_inference(family, call_type, is_async, request, kwargs, self._claim(request), outer)
 
     def begin_attempt(
@@ -125,7 +124,7 @@ class Calls:
         self, family: Family, call_type: str, is_async: bool, request: dict[str, Any], kwargs: dict[str, Any],
         attempt: dict[str, Any], outer: Invocation | None, final: bool = True,
     ) -> Begun | None:
-        facts = reading.clean({**reading.read_request(family.operation, request, self.litellm), **attempt})
+        facts = access.clean({**reading.read_request(family.operation, request, self.litellm), **attempt})
         facts["call_type"] = call_type
         facts.update(beside.who(request, self.allowed))
         if family.streams:
@@ -151,7 +150,7 @@ class Calls:
             if is_stream(result):
                 with guarded("stream"):
                     reader = chunks.READERS[family.chunks](self.litellm, invocation, result)
-                    facts.update(reading.clean(reading.read_hidden(reading.hidden(result))))
+                    facts.update(access.clean(reading.read_hidden(reading.hidden(result))))
                     reader = telling.reader_for(invocation, beside.reader_for(family, invocation, reader))
                     invocation.kept["chunks"] = getattr(result, "chunks", None)
                     proxy = proxy_for(result, StreamRecorder(invocation, reader, self.settings.chunk_events))
@@ -194,27 +193,27 @@ class Calls:
             facts.update(pricing.figure(invocation, params.get("response_cost")))
         if "cost" not in facts and "input_tokens" in facts:
             facts.update(pricing.price(invocation, result if final else self._bare(result)))
-        invocation.facts.update(reading.clean(facts))
+        invocation.facts.update(access.clean(facts))
 
     def _bare(self, result: Any) -> Any:
-        return pricing.answer_with(self.litellm, reading.get(result, "model"), reading.get(result, "usage"))
+        return pricing.answer_with(self.litellm, access.get(result, "model"), access.get(result, "usage"))
 
     # --- calls that LiteLLM itself repeats ----------------------------------------------------------
 
     def _repeats(self, request: dict[str, Any]) -> bool:
-        return any(request.get(name) for name in _REPEATS) or any(
-            getattr(self.litellm, name, None) for name in _REPEATS_GLOBALLY
-        )
+        if not _REPEATS.isdisjoint(request) and any(request.get(name) for name in _REPEATS):
+            return True
+        return bool(self.litellm.num_retries or self.litellm.model_fallbacks)
 
     # --- the Router ---------------------------------------------------------------------------------
 
-    def begin_logical(self, group: str | None, strategy: str, request: dict[str, Any]) -> Begun | None:
+    def begin_logical(self, group: str | None, strategy: str, request: dict[str, Any], is_async: bool) -> Begun | None:
         """A logical call begins; ``None`` where nothing is to be recorded."""
         if is_suppressed():
             return None
         if (unrecorded := beside.unrecorded(request)) is not None:
             return unrecorded
-        facts = reading.clean({
+        facts = access.clean({
             "model_group": group,
             "strategy": strategy,
             "conversation_id": request.get("litellm_session_id"),
@@ -222,7 +221,7 @@ class Calls:
         facts.update(beside.who(request, self.allowed))
         within = self.neighbours.is_within_llm_span()
         call = LogicalCall(self.router, facts, current())
-        call.kept["within_llm_span"] = within
+        call.kept.update(within_llm_span=within, request=request, is_async=is_async)
 
         def settle(result: Any) -> Any:
             if is_stream(result):
@@ -235,8 +234,10 @@ class Calls:
     def _claim(self, request: dict[str, Any]) -> dict[str, Any]:
         """What the Router has planned for this call, if it is the attempt and not a call beside it."""
         plan = context_api.get_value(_PLAN)
-        deployment = reading.first(request, ("model_info.id", "metadata.model_info.id", "litellm_metadata.model_info.id"))
-        if not isinstance(plan, Plan) or plan.claimed or plan.call.finished or deployment is None:
+        if not isinstance(plan, Plan) or plan.claimed or plan.call.finished:
+            return {}
+        deployment = access.first(request, ("model_info.id", "metadata.model_info.id", "litellm_metadata.model_info.id"))
+        if deployment is None:
             return {}
         return plan.call.claim(plan, str(deployment), request.get("model"))
 

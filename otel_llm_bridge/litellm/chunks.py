@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ..guard import guarded
 from ..semconv import litellm as names
 from . import pricing, reading
-from .reading import Facts, clean, fields, first, get
+from .access import Facts, clean, fields, first, get
+from .usage import read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,11 +47,11 @@ class ChatChunks:
         reported = [usage for chunk in chunks[:-1] if (usage := get(fields(chunk), "usage")) is not None]
         for usage in reported:
             # Some providers tell the input with the first chunk and the output with the last, and 0 for the other.
-            told = reading.read_usage(usage)
+            told = read_usage(usage)
             facts.update({name: value for name, value in told.items() if value or name not in facts})
         if "usage_source" not in facts:
             reported = [self._estimated(complete, chunks)]
-            facts.update(reading.read_usage(reported[0], names.USAGE_ESTIMATED))
+            facts.update(read_usage(reported[0], names.USAGE_ESTIMATED))
         with guarded("cost"):
             usage = reported[0] if len(reported) == 1 else self._rebuilt(complete) or pricing.usage_of(self._litellm, facts)
             answer = pricing.answer_with(self._litellm, facts["response_model"], usage)
@@ -131,7 +132,7 @@ def _messages_event(event: Any) -> Facts:
     usage = get(event, "usage")
     if usage is not None:
         # The closing event tells the output; the input, where it repeats it, is no less than at the start.
-        facts.update({name: value for name, value in reading.read_usage(usage).items() if value})
+        facts.update({name: value for name, value in read_usage(usage).items() if value})
     return facts
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ..content import conversation as parts
 from ..content.conversation import Conversation, Message, Part
-from .reading import first, get
+from .access import first, get
 
 #: Arguments whose texts are keys, whatever they look like.
 _SECRET: Final = re.compile(r"(?i)key|token|secret|password|credential|authorization|cookie")

@@ -12,8 +12,9 @@ from ..invocation import Invocation, current
 from ..patching import Target
 from ..semconv import gen_ai
 from ..semconv import litellm as names
-from . import caching, reading
+from . import access, caching, reading
 from .callback_facts import IS_TWIN
+from .telling import STOP
 
 if TYPE_CHECKING:
     from ..patching import Wrapper
@@ -40,11 +41,11 @@ def _bind(invocation: Invocation, told: dict[str, Any]) -> None:
 
 
 def _request_goes_out(invocation: Invocation, told: dict[str, Any]) -> dict[str, Any]:
-    base = reading.get(told.get("additional_args"), "api_base")
-    provider = reading.get(told["self"], "model_call_details.custom_llm_provider")
+    base = access.get(told.get("additional_args"), "api_base")
+    provider = access.get(told["self"], "model_call_details.custom_llm_provider")
     if isinstance(base, str) and not invocation.finished:
         host, port = reading.server_of(base)
-        invocation.facts.update(reading.clean({"server_address": host, "server_port": port}))
+        invocation.facts.update(access.clean({"server_address": host, "server_port": port}))
     if isinstance(provider, str) and provider:
         invocation.facts["provider"] = gen_ai.PROVIDERS.get(provider, provider)
     return {}
@@ -149,25 +150,29 @@ def wrapper_for(point: HookPoint, function: Callable[..., Any]) -> Wrapper:
     parameters = tuple(inspect.signature(function).parameters)
     where = str(point.target)
 
-    def see(args: tuple[Any, ...], kwargs: dict[str, Any], **more: Any) -> None:
+    def see(args: tuple[Any, ...], kwargs: dict[str, Any], **more: Any) -> Exception | None:
         try:
             invocation = current()
             if invocation is None and point.request:
                 invocation = request.current()
             if invocation is None:
-                return
+                return None
             told = {**dict(zip(parameters, args, strict=False)), **kwargs, **more}
             if hasattr(told.get("self"), IS_TWIN):
-                return  # a copy that a callback's data is made with: nothing happens to the call
+                return None  # a copy that a callback's data is made with: nothing happens to the call
             attributes = point.see(invocation, told)
             if point.event is not None and attributes is not None:
                 invocation.event(point.event, attributes)
+            stop: Exception | None = invocation.kept.pop(STOP, None)
         except Exception as error:
             fault(where, error)
+            return None
+        return stop
 
     def before_or_after(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not point.after:
-            see(args, kwargs)
+            if (stop := see(args, kwargs)) is not None:
+                raise stop  # a callback's, not ours
             return wrapped(*args, **kwargs)
         result = wrapped(*args, **kwargs)
         see(args, kwargs, result=result)

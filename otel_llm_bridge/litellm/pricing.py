@@ -6,7 +6,8 @@ from typing import Any
 
 from ..guard import guarded
 from ..invocation import Invocation
-from .reading import Facts, first, get, read_cost
+from .access import Facts, first, get
+from .reading import read_cost
 
 
 def price(invocation: Invocation, answer: Any) -> Facts:

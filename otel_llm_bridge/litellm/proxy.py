@@ -20,8 +20,8 @@ from ..invocation import detach
 from ..patching import Patch, Target, apply
 from ..request import Request, inner_layer, server_layer
 from ..semconv import http
+from . import access, reading
 from . import proxy_stages as stages
-from . import reading
 from .conversations import secrets_of
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class _Server:
         return request
 
     def _open(self, scope: Mapping[str, Any]) -> Request:
-        facts = reading.clean(_read_scope(scope))
+        facts = access.clean(_read_scope(scope))
         outer = trace.get_current_span()
         if outer.get_span_context().is_valid:
             _mask_query(outer, scope)

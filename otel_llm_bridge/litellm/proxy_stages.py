@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ..guard import guarded
 from ..patching import Target
 from ..request import Request, current
-from . import reading
+from . import access
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ _CALLER: Final = {
 
 
 def _learn_caller(request: Request, auth: Any) -> None:
-    request.learn(reading.clean({fact: getattr(auth, name, None) for fact, name in _CALLER.items()}))
+    request.learn(access.clean({fact: getattr(auth, name, None) for fact, name in _CALLER.items()}))
 
 
 def _authenticated(request: Request, told: Mapping[str, Any]) -> None:
@@ -41,9 +41,9 @@ def _authenticated(request: Request, told: Mapping[str, Any]) -> None:
 
 def _checked(request: Request, told: Mapping[str, Any]) -> None:
     data = told.get("data")
-    tags = reading.first(data, ("metadata.tags", "litellm_metadata.tags"))
-    request.learn(reading.clean({
-        "model_group": reading.get(data, "model"),
+    tags = access.first(data, ("metadata.tags", "litellm_metadata.tags"))
+    request.learn(access.clean({
+        "model_group": access.get(data, "model"),
         "tags": [str(tag) for tag in tags] if isinstance(tags, (list, tuple)) else None,
     }))  # fmt: skip
 
@@ -52,8 +52,8 @@ def _failed(request: Request, told: Mapping[str, Any]) -> None:
     """``post_call_failure_hook``: it has the exception as it was, and whose key it is as far as that is known."""
     error, kind = told.get("original_exception"), told.get("error_type")
     _learn_caller(request, told.get("user_api_key_dict"))
-    request.learn(reading.clean({
-        "model_group": reading.get(told.get("request_data"), "model"),
+    request.learn(access.clean({
+        "model_group": access.get(told.get("request_data"), "model"),
         "error_type": type(error).__qualname__,
         "proxy_error": _word_of(error) or str(getattr(kind, "value", kind) or "") or None,
     }))  # fmt: skip

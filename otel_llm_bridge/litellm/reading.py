@@ -8,42 +8,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..semconv import gen_ai
-from ..semconv import litellm as names
-
-Facts = dict[str, Any]
-
-
-def get(source: Any, path: str) -> Any:
-    """The value at a dotted ``path`` of mappings or objects, or ``None``."""
-    for name in path.split(".") if "." in path else (path,):
-        if type(source) is dict:  # nearly always; asking for `Mapping` costs four times that
-            source = source.get(name)
-        elif source is None:
-            return None
-        else:
-            source = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
-    return source
-
-
-def fields(source: Any) -> Any:
-    """A pydantic object as the dictionary of its fields, anything else as it is.
-
-    Asking a pydantic object for what it does not have costs a microsecond each time.
-    """
-    if not hasattr(type(source), "__pydantic_fields__"):
-        return source
-    extra = getattr(source, "__pydantic_extra__", None)
-    return {**source.__dict__, **extra} if extra else source.__dict__
-
-
-def first(source: Any, paths: tuple[str, ...]) -> Any:
-    """The value at the first of ``paths`` that is there."""
-    for path in paths:
-        value = get(source, path)
-        if value is not None:
-            return value
-    return None
-
+from .access import Facts, fields, first, get
+from .usage import read_usage
 
 # --- the request -------------------------------------------------------------------------------------
 
@@ -178,71 +144,6 @@ def _provider_and_model(model: str, named: Any, defaults: Any) -> tuple[str, str
 
 # --- the response ------------------------------------------------------------------------------------
 
-#: fact -> where usage objects of the different APIs have it.
-_USAGE: Final = {
-    "input_tokens": ("prompt_tokens", "input_tokens", "prompt_token_count", "promptTokenCount"),
-    "output_tokens": ("completion_tokens", "output_tokens", "candidates_token_count", "candidatesTokenCount"),
-    "cache_read_tokens": (
-        "prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens", "cache_read_input_tokens",
-        "cached_content_token_count", "cachedContentTokenCount",
-    ),
-    "cache_write_tokens": ("cache_creation_input_tokens", "prompt_tokens_details.cache_creation_tokens"),
-    "reasoning_tokens": (
-        "completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens",
-        "thoughts_token_count", "thoughtsTokenCount",
-    ),
-    "input_text_tokens": ("prompt_tokens_details.text_tokens", "input_tokens_details.text_tokens"),
-    "input_image_tokens": ("prompt_tokens_details.image_tokens", "input_tokens_details.image_tokens"),
-    "input_audio_tokens": ("prompt_tokens_details.audio_tokens", "input_tokens_details.audio_tokens"),
-    "output_text_tokens": ("completion_tokens_details.text_tokens", "output_tokens_details.text_tokens"),
-    "output_image_tokens": ("completion_tokens_details.image_tokens", "output_tokens_details.image_tokens"),
-    "output_audio_tokens": ("completion_tokens_details.audio_tokens", "output_tokens_details.audio_tokens"),
-}  # fmt: skip
-#: Every fact that a usage object may give.
-USAGE_FACTS: Final = tuple(_USAGE)
-_TOTALS: Final = ("input_tokens", "output_tokens")
-#: The same, taken apart: ``(fact, ((object within the usage object, or None, name), …))``.
-_USAGE_PATHS: Final = tuple(
-    (fact, tuple((path.rpartition(".")[0] or None, path.rpartition(".")[2]) for path in paths)) for fact, paths in _USAGE.items()
-)
-_DETAILS: Final = tuple(dict.fromkeys(part for _, paths in _USAGE_PATHS for part, _ in paths if part is not None))
-
-
-def read_usage(usage: Any, source: str = names.USAGE_FROM_PROVIDER) -> Facts:
-    """Token counts, by the conventions: the input includes cached tokens, the output includes reasoning."""
-    if usage is None:
-        return {}
-    facts: Facts = {}
-    usage = fields(usage)
-    parts_of: dict[str | None, Any] = {None: usage, **{name: fields(get(usage, name)) for name in _DETAILS}}
-    for fact, paths in _USAGE_PATHS:
-        value = None
-        for part, name in paths:
-            where = parts_of[part]
-            if where is None:
-                continue
-            told = where.get(name) if type(where) is dict else get(where, name)
-            if told is not None and not value:
-                # LiteLLM's object for images has 0 under the one name and the figure under the other.
-                value = told
-        if isinstance(value, int) and not isinstance(value, bool) and (value or fact in _TOTALS):
-            facts[fact] = value
-    if not any(facts.values()):
-        return {}  # LiteLLM's way of saying that there was no usage
-    if get(usage, "prompt_tokens") is None and get(usage, "cache_read_input_tokens") is not None:
-        # Anthropic's own shape counts cached tokens apart.
-        parts = facts.get("cache_read_tokens", 0) + facts.get("cache_write_tokens", 0)
-        facts["input_tokens"] = facts.get("input_tokens", 0) + parts
-    if first(usage, ("thoughts_token_count", "thoughtsTokenCount")) is not None:
-        facts["output_tokens"] = facts.get("output_tokens", 0) + facts.get("reasoning_tokens", 0)
-    for direction in ("input", "output"):
-        if not {f"{direction}_image_tokens", f"{direction}_audio_tokens"} & facts.keys():
-            facts.pop(f"{direction}_text_tokens", None)  # nothing is told apart
-    if "input_tokens" in facts or "output_tokens" in facts:
-        facts["usage_source"] = source
-    return facts
-
-
 def _finish_reasons(items: Any, *paths: str) -> list[str] | None:
     reasons = [first(item, paths) for item in items or ()]
     return [str(getattr(reason, "value", reason)) for reason in reasons if reason] or None
@@ -329,15 +230,6 @@ RESPONSES: Final[dict[str, Callable[[Any], Facts]]] = {
 }
 
 
-def clean(facts: Facts) -> Facts:
-    """Without what is not there, and without values of types that no attribute has."""
-    return {
-        name: value
-        for name, value in facts.items()
-        if value is not None and (isinstance(value, (str, int, float)) or (isinstance(value, list) and value))
-    }
-
-
 def hidden(response: Any) -> Mapping[str, Any]:
     """LiteLLM's ``_hidden_params`` of a response; a mapping in every case."""
     params = get(response, "_hidden_params")
@@ -354,7 +246,10 @@ _REQUEST_ID_HEADERS: Final = (
 def read_hidden(params: Mapping[str, Any]) -> Facts:
     """The provider's request id."""
     headers = params.get("additional_headers") or {}
-    return {"provider_request_id": next((headers[name] for name in _REQUEST_ID_HEADERS if headers.get(name)), None)}
+    for name in _REQUEST_ID_HEADERS:
+        if headers.get(name):
+            return {"provider_request_id": headers[name]}
+    return {}
 
 
 def read_cost(cost: Any) -> Facts:

@@ -59,7 +59,8 @@ def _after(name: str) -> Callable[..., Any]:
 
 def _run_async_only(name: str, logging: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     handler = _HANDLERS[name][0]
-    if not _is_sync(logging):
+    callbacks = _async_only(name, logging)
+    if not callbacks or not _is_sync(logging):
         return
     if name == "success_handler" and logging.stream is True:
         # Called for each chunk: only the whole answer counts.
@@ -67,8 +68,7 @@ def _run_async_only(name: str, logging: Any, args: tuple[Any, ...], kwargs: dict
         if answer is None:
             return
         args, kwargs = (answer, *args[1:]), {**kwargs, **({"result": answer} if "result" in kwargs else {})}
-    callbacks = _async_only(name, logging)
-    if not callbacks or not _first_time(logging, name):
+    if not _first_time(logging, name):
         return
     twin = callback_facts.twin_of(logging)
     twin.get_combined_callback_list = lambda *_args, **_kwargs: callbacks
@@ -90,10 +90,13 @@ _ASYNC_FLAGS: Final = frozenset({"acompletion", "aembedding", "aresponses", "ate
 def _async_only(name: str, logging: Any) -> list[Any]:
     """The callbacks that have an async form and no sync one."""
     import litellm
-    from litellm.integrations.custom_logger import CustomLogger
 
     _handler, sync_hook, async_hook, dynamic, registered = _HANDLERS[name]
     callbacks = [*(getattr(logging, dynamic, None) or ()), *getattr(litellm, registered)]
+    if not callbacks:
+        return []
+    from litellm.integrations.custom_logger import CustomLogger
+
     found = []
     for callback in dict.fromkeys(callbacks):
         if isinstance(callback, CustomLogger):

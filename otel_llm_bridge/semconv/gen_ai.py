@@ -61,6 +61,7 @@ ERROR_TYPE: Final = "error.type"
 EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
+EXCEPTION_ESCAPED: Final = "exception.escaped"
 
 EVENT_OPERATION_DETAILS: Final = "gen_ai.client.inference.operation.details"
 EVENT_OPERATION_EXCEPTION: Final = "gen_ai.client.operation.exception"

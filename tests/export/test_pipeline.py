@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opentelemetry.metrics import Observation
 
 from otel_llm_bridge.export import otlp_env, pipeline
 from otel_llm_bridge.semconv import sdk as names
@@ -26,6 +28,8 @@ _BAD = {
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ("ftp://x", "http://host:port"),
     "OTEL_EXPORTER_OTLP_TIMEOUT": ("soon", "a number"),
     "OTEL_EXPORTER_OTLP_COMPRESSION": ("zip", "gzip"),
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": ("sometimes", "lowmemory"),
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": ("linear", "explicit_bucket_histogram"),
     "OTEL_EXPORTER_OTLP_HEADERS": ("no-equals-sign", "key1=value1"),
     "OTEL_EXPORTER_OTLP_CERTIFICATE": ("/nowhere.pem", "exists"),
     "OTEL_EXPORTER_OTLP_INSECURE": ("maybe", "true, false"),
@@ -47,11 +51,15 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", _BAD)
 def test_a_bad_value_is_a_warning_and_the_default_holds(name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """The warning names the variable and what is accepted; the endpoint is as if it were unset."""
-    usual = (otlp_env.endpoint("traces"), otlp_env.batch("OTEL_BSP"))
+
+    def read() -> tuple[Any, ...]:
+        return otlp_env.endpoint("traces"), otlp_env.batch("OTEL_BSP"), otlp_env.metric_preferences()
+
+    usual = read()
     value, word = _BAD[name]
     monkeypatch.setenv(name, value)
     with caplog.at_level(logging.WARNING, "otel_llm_bridge"):
-        assert (otlp_env.endpoint("traces"), otlp_env.batch("OTEL_BSP")) == usual
+        assert read() == usual
     assert name in caplog.text and word in caplog.text
     if "HEADERS" in name:
         assert value not in caplog.text
@@ -136,6 +144,35 @@ def test_all_three_signals_arrive(built: pipeline.Pipeline, receiver: Receiver) 
     assert [record.body for record in receiver.store.logs()] == ["said"]
     assert "calls" in {metric.name for metric in receiver.store.metrics()}
     assert built.stats()["logs"]["exported"] == 1
+
+
+@pytest.mark.parametrize(
+    ("preference", "counted", "observed"), [("", [2, 5], [1, 2]), ("delta", [2, 3], [1, 1]), ("LowMemory", [2, 3], [1, 2])]
+)
+def test_metrics_are_told_as_the_standard_variable_asks(
+    preference: str, counted: list[int], observed: list[int], receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sums since the beginning, or since the last export; with ours (the scope of the bridge) as with the SDK's."""
+    environ = {**endpoint_of(receiver, "http/protobuf"), "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": preference}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    built = pipeline.build(Settings.resolve(environ={}))
+    assert built.meter_provider
+    seen = itertools.count(1)
+    labels: dict[str, str] = {}
+    counters = [built.meter_provider.get_meter(scope).create_counter(f"calls.{scope}") for scope in ("otel_llm_bridge", "theirs")]
+    built.meter_provider.get_meter("theirs").create_observable_counter("seen", [lambda _: [Observation(next(seen))]])
+    for amount in (2, 3):
+        for counter in counters:
+            counter.add(amount, labels)
+        built.flush(60)
+
+    def values(name: str) -> list[float]:
+        return [point.value for metric in receiver.store.metrics() if metric.name == name for point in metric.points]
+
+    assert [values("calls.otel_llm_bridge"), values("calls.theirs"), values("seen")] == [counted, counted, observed]
+    built.meter_provider.shutdown(timeout_millis=500)
+    built.shutdown(0.2)
 
 
 def _figures(receiver: Receiver, name: str) -> dict[str, float]:

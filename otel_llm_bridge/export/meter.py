@@ -1,0 +1,255 @@
+"""Instruments of the bridge's own, for its own pipeline: a measurement costs a tenth of the SDK's.
+
+They keep sums and buckets by label set and give them to the SDK's reader when it collects: the same points, buckets
+and exemplars (a test compares the two). The SDK keeps them where it was told to do anything but its defaults.
+
+Source: opentelemetry-specification, metrics/sdk.md (Explicit Bucket Histogram Aggregation, Sum Aggregation,
+AlignedHistogramBucketExemplarReservoir) and metrics/data-model.md.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from opentelemetry import metrics, trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.metrics import Exemplar, MeterProvider
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricsData,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from . import lifetime
+
+#: Standard variables with which the SDK keeps the measurements.
+_OTHERWISE: Final = (
+    "OTEL_METRICS_EXEMPLAR_FILTER",
+    "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+    "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
+)
+
+Labels = Mapping[str, Any]
+
+
+class _Instrument:
+    """What the two kinds share.
+
+    A label set is known by the identity of its mapping, which is kept: `metrics.Series` has one for each.
+    """
+
+    def __init__(self, stock: Any, name: str, unit: str, description: str) -> None:
+        self._stock, self._name, self._unit, self._description = stock, name, unit, description
+        #: Whether somebody else reads the SDK's instrument as well.
+        self.is_shared = False
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: a forked child counts what it does itself."""
+        self._lock = threading.Lock()
+        self._points: dict[int, Any] = {}
+        self._began = time.time_ns()
+
+    def collect(self, now: int) -> Metric | None:
+        """What was measured so far."""
+        with self._lock:
+            points = [self._point(point, now) for point in self._points.values()]
+        return Metric(self._name, self._description, self._unit, self._data(points)) if points else None
+
+    def _point(self, point: Any, now: int) -> Any:
+        raise NotImplementedError
+
+    def _data(self, points: list[Any]) -> Any:
+        raise NotImplementedError
+
+
+class _Sum:
+    __slots__ = ("exemplar", "labels", "value")
+
+    def __init__(self, labels: Labels) -> None:
+        self.labels = labels
+        self.value: float = 0
+        self.exemplar: tuple[float, int, trace.SpanContext] | None = None
+
+
+class Counter(_Instrument):
+    """As `opentelemetry.metrics.Counter`."""
+
+    def add(self, amount: float, attributes: Labels, context: Context | None = None) -> None:
+        """Add ``amount``, which is not negative."""
+        if self.is_shared:
+            self._stock.add(amount, attributes, context)
+        exemplar = _exemplar(amount, context)
+        with self._lock:
+            point = self._points.get(id(attributes))
+            if point is None:
+                point = self._points[id(attributes)] = _Sum(attributes)
+            point.value += amount
+            if exemplar is not None:
+                point.exemplar = exemplar
+
+    def _point(self, point: _Sum, now: int) -> NumberDataPoint:
+        kept, point.exemplar = point.exemplar, None
+        return NumberDataPoint(point.labels, self._began, now, point.value, [_told(kept)] if kept else [])
+
+    def _data(self, points: list[Any]) -> Sum:
+        return Sum(points, AggregationTemporality.CUMULATIVE, is_monotonic=True)
+
+
+class _Buckets:
+    __slots__ = ("counts", "exemplars", "labels", "largest", "smallest", "sum")
+
+    def __init__(self, labels: Labels, size: int) -> None:
+        self.labels = labels
+        self.counts = [0] * size
+        self.sum: float = 0
+        self.smallest, self.largest = float("inf"), float("-inf")
+        self.exemplars: dict[int, tuple[float, int, trace.SpanContext]] = {}
+
+
+class BucketHistogram(_Instrument):
+    """As `opentelemetry.metrics.Histogram`, with the boundaries that it is advised."""
+
+    def __init__(self, stock: Any, name: str, unit: str, description: str, bounds: Sequence[float]) -> None:
+        self._bounds = tuple(bounds)
+        super().__init__(stock, name, unit, description)
+
+    def record(self, amount: float, attributes: Labels, context: Context | None = None) -> None:
+        """Record ``amount``."""
+        if self.is_shared:
+            self._stock.record(amount, attributes, context)
+        bucket = bisect_left(self._bounds, amount)
+        exemplar = _exemplar(amount, context)
+        with self._lock:
+            point = self._points.get(id(attributes))
+            if point is None:
+                point = self._points[id(attributes)] = _Buckets(attributes, len(self._bounds) + 1)
+            point.counts[bucket] += 1
+            point.sum += amount
+            point.smallest = min(point.smallest, amount)
+            point.largest = max(point.largest, amount)
+            if exemplar is not None:
+                point.exemplars[bucket] = exemplar
+
+    def _point(self, point: _Buckets, now: int) -> HistogramDataPoint:
+        kept, point.exemplars = point.exemplars, {}
+        return HistogramDataPoint(
+            point.labels, self._began, now, sum(point.counts), point.sum, tuple(point.counts), self._bounds,
+            point.smallest, point.largest, [_told(kept[bucket]) for bucket in sorted(kept)],
+        )  # fmt: skip
+
+    def _data(self, points: list[Any]) -> Histogram:
+        return Histogram(points, AggregationTemporality.CUMULATIVE)
+
+
+def _exemplar(amount: float, context: Context | None) -> tuple[float, int, trace.SpanContext] | None:
+    """The measurement, if it belongs to a span that is sampled."""
+    span = trace.get_current_span(context).get_span_context()
+    return (amount, time.time_ns(), span) if span.trace_flags & 1 else None
+
+
+def _told(kept: tuple[float, int, trace.SpanContext]) -> Exemplar:
+    amount, now, span = kept
+    return Exemplar({}, amount, now, span.span_id, span.trace_id)
+
+
+class Meter:
+    """Makes our counters and histograms; the SDK's meter makes the rest.
+
+    Args:
+        stock: the SDK's meter of the same scope.
+        scope: of the instruments.
+    """
+
+    def __init__(self, stock: metrics.Meter, scope: InstrumentationScope) -> None:
+        self._stock, self._scope = stock, scope
+        self._made: dict[str, _Instrument] = {}
+        lifetime.after_fork_in_child(self._forget)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stock, name)
+
+    def _forget(self) -> None:
+        for instrument in self._made.values():
+            instrument.forget()
+
+    def create_counter(self, name: str, unit: str = "", description: str = "") -> Any:
+        """See `opentelemetry.metrics.Meter`."""
+        if name not in self._made:
+            self._made[name] = Counter(self._stock.create_counter(name, unit, description), name, unit, description)
+        return self._made[name]
+
+    def create_histogram(
+        self, name: str, unit: str = "", description: str = "", *, explicit_bucket_boundaries_advisory: Sequence[float] | None = None
+    ) -> Any:
+        """See `opentelemetry.metrics.Meter`."""
+        bounds = explicit_bucket_boundaries_advisory or ()
+        if name not in self._made:
+            stock = self._stock.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=bounds)
+            self._made[name] = BucketHistogram(stock, name, unit, description, bounds)
+        return self._made[name]
+
+    def share(self) -> None:
+        """Somebody else reads the SDK's instruments: give them every measurement as well."""
+        for instrument in self._made.values():
+            instrument.is_shared = True
+
+    def add_to(self, collected: MetricsData) -> MetricsData:
+        """``collected`` by the SDK, with our points in their scope, and in the place of the SDK's own."""
+        now = time.time_ns()
+        ours = [metric for instrument in self._made.values() if (metric := instrument.collect(now)) is not None]
+        if not ours or not collected.resource_metrics:
+            return collected
+        names = {metric.name for metric in ours}
+        told = collected.resource_metrics[0]
+        theirs = [scope for scope in told.scope_metrics if scope.scope != self._scope]
+        beside = [
+            metric for scope in told.scope_metrics if scope.scope == self._scope for metric in scope.metrics if metric.name not in names
+        ]
+        whole = ScopeMetrics(self._scope, [*beside, *ours], self._scope.schema_url or "")
+        first = ResourceMetrics(told.resource, [*theirs, whole], told.schema_url)
+        return MetricsData([first, *collected.resource_metrics[1:]])
+
+
+class Provider(MeterProvider):
+    """The SDK's provider, whose meter of one scope is ours.
+
+    Args:
+        of: name of the instrumentation scope; empty when the SDK is to keep everything.
+        readers: see `opentelemetry.sdk.metrics.MeterProvider`.
+        **options: of the SDK's provider.
+    """
+
+    def __init__(self, of: str, readers: Sequence[Any], **options: Any) -> None:
+        super().__init__(readers, **options)
+        self._of = of
+        self.meter: Meter | None = None
+
+    def get_meter(
+        self, name: str, version: str | None = None, schema_url: str | None = None, attributes: Mapping[str, Any] | None = None
+    ) -> metrics.Meter:
+        """See `opentelemetry.metrics.MeterProvider`."""
+        stock = super().get_meter(name, version, schema_url, attributes)
+        if name != self._of or any(os.environ.get(variable, "").strip() for variable in _OTHERWISE):
+            return stock
+        if self.meter is None:
+            self.meter = Meter(stock, InstrumentationScope(name, version, schema_url, attributes))
+        return self.meter  # type: ignore[return-value]  # it has all that a Meter has
+
+    def add_metric_reader(self, metric_reader: Any) -> None:
+        """See `opentelemetry.sdk.metrics.MeterProvider`. The new reader is given what is measured from now on."""
+        super().add_metric_reader(metric_reader)
+        if self.meter is not None:
+            self.meter.share()

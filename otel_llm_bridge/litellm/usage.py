@@ -1,0 +1,85 @@
+"""Token counts, from the usage objects of all APIs. One table says where each of them has what."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Final
+
+from ..semconv import litellm as names
+from .access import Facts, fields, first, get
+
+#: fact -> where usage objects of the different APIs have it.
+_USAGE: Final = {
+    "input_tokens": ("prompt_tokens", "input_tokens", "prompt_token_count", "promptTokenCount"),
+    "output_tokens": ("completion_tokens", "output_tokens", "candidates_token_count", "candidatesTokenCount"),
+    "cache_read_tokens": (
+        "prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens", "cache_read_input_tokens",
+        "cached_content_token_count", "cachedContentTokenCount",
+    ),
+    "cache_write_tokens": ("cache_creation_input_tokens", "prompt_tokens_details.cache_creation_tokens"),
+    "reasoning_tokens": (
+        "completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens",
+        "thoughts_token_count", "thoughtsTokenCount",
+    ),
+    "input_text_tokens": ("prompt_tokens_details.text_tokens", "input_tokens_details.text_tokens"),
+    "input_image_tokens": ("prompt_tokens_details.image_tokens", "input_tokens_details.image_tokens"),
+    "input_audio_tokens": ("prompt_tokens_details.audio_tokens", "input_tokens_details.audio_tokens"),
+    "output_text_tokens": ("completion_tokens_details.text_tokens", "output_tokens_details.text_tokens"),
+    "output_image_tokens": ("completion_tokens_details.image_tokens", "output_tokens_details.image_tokens"),
+    "output_audio_tokens": ("completion_tokens_details.audio_tokens", "output_tokens_details.audio_tokens"),
+}  # fmt: skip
+#: Every fact that a usage object may give.
+USAGE_FACTS: Final = tuple(_USAGE)
+_TOTALS: Final = ("input_tokens", "output_tokens")
+#: The same, taken apart: ``(fact, ((object within the usage object, or None, name), …))``.
+_USAGE_PATHS: Final = tuple(
+    (fact, tuple((path.rpartition(".")[0] or None, path.rpartition(".")[2]) for path in paths)) for fact, paths in _USAGE.items()
+)
+_DETAILS: Final = tuple(dict.fromkeys(part for _, paths in _USAGE_PATHS for part, _ in paths if part is not None))
+
+Paths = tuple[tuple[str, tuple[tuple[str | None, str], ...]], ...]
+
+
+@lru_cache(maxsize=256)
+def _paths_in(shape: tuple[tuple[str | None, tuple[str, ...]], ...]) -> Paths:
+    """Of the paths, those that usage objects of this shape have: few of all, and the same for all calls of a provider."""
+    there = {(part, name) for part, names_ in shape for name in names_}
+    found = ((fact, tuple(path for path in paths if path in there)) for fact, paths in _USAGE_PATHS)
+    return tuple((fact, paths) for fact, paths in found if paths)
+
+
+def read_usage(usage: Any, source: str = names.USAGE_FROM_PROVIDER) -> Facts:
+    """Token counts, by the conventions: the input includes cached tokens, the output includes reasoning."""
+    if usage is None:
+        return {}
+    facts: Facts = {}
+    usage = fields(usage)
+    parts_of: dict[str | None, Any] = {None: usage}
+    for detail in _DETAILS:
+        part = get(usage, detail)
+        if part is not None:
+            parts_of[detail] = fields(part)
+    known = all(type(part) is dict for part in parts_of.values())
+    for fact, paths in _paths_in(tuple([(name, tuple(part)) for name, part in parts_of.items()])) if known else _USAGE_PATHS:
+        value = None
+        for of, name in paths:
+            told = get(parts_of.get(of), name)
+            if told is not None and not value:
+                # LiteLLM's object for images has 0 under the one name and the figure under the other.
+                value = told
+        if isinstance(value, int) and not isinstance(value, bool) and (value or fact in _TOTALS):
+            facts[fact] = value
+    if not any(facts.values()):
+        return {}  # LiteLLM's way of saying that there was no usage
+    if get(usage, "prompt_tokens") is None and get(usage, "cache_read_input_tokens") is not None:
+        # Anthropic's own shape counts cached tokens apart.
+        parts = facts.get("cache_read_tokens", 0) + facts.get("cache_write_tokens", 0)
+        facts["input_tokens"] = facts.get("input_tokens", 0) + parts
+    if first(usage, ("thoughts_token_count", "thoughtsTokenCount")) is not None:
+        facts["output_tokens"] = facts.get("output_tokens", 0) + facts.get("reasoning_tokens", 0)
+    for direction in ("input", "output"):
+        if not {f"{direction}_image_tokens", f"{direction}_audio_tokens"} & facts.keys():
+            facts.pop(f"{direction}_text_tokens", None)  # nothing is told apart
+    if "input_tokens" in facts or "output_tokens" in facts:
+        facts["usage_source"] = source
+    return facts
