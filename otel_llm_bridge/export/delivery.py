@@ -148,6 +148,12 @@ class Delivery:
 
     # -- asking ---------------------------------------------------------------------------------------
 
+    def hurry(self, timeout: float) -> None:
+        """The process ends in ``timeout`` seconds: begin with the last attempts. `flush` waits for them."""
+        if self.ledger.outstanding and self._start():
+            self.retry.asked(timeout, final=True)
+            self._awake.set()
+
     def flush(self, timeout: float, final: bool = False) -> FlushReport:
         """Try to deliver what ended before the call, for at most ``timeout`` seconds.
 

@@ -126,6 +126,9 @@ class Pipeline:
             # Before the spans' flush, so that its figures and the last measurements have left as well; but
             # bounded to a part of the time.
             self._metrics.flush(deadline.remaining() * 0.2)
+        if self._logs is not None:
+            # Beside the spans' last attempts, not after them.
+            self._logs.hurry(deadline.remaining())
         if self._spans is not None:
             self._spans.flush(deadline.remaining() * 0.9, final=True)
         for attached in self._attached:

@@ -36,8 +36,8 @@ class Retry:
         return time.monotonic() < self._urgent_until
 
     def asked(self, timeout: float, final: bool) -> None:
-        """Somebody waits ``timeout`` seconds; ``final`` at the end of the process."""
-        if final:
+        """Somebody waits ``timeout`` seconds; ``final`` at the end of the process, which comes once."""
+        if final and self.final is None:
             self.final, self._final_attempts, self.gave_up = Deadline(timeout), 0, False
         self._urgent_until = max(self._urgent_until, time.monotonic() + timeout)
         self._attempts_since_asked = 0

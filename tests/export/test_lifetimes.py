@@ -10,7 +10,7 @@ import pytest
 from otel_llm_bridge.viewer.receiver import Receiver
 
 from .storm import storm
-from .support import PREAMBLE, SLACK, Program, missing, received, run
+from .support import PREAMBLE, SLACK, Program, missing, received, run, until
 
 #: Name → (what the program does, its exit status).
 ENDINGS = {
@@ -246,6 +246,22 @@ def test_everything_at_the_end_has_one_budget(tmp_path: Path) -> None:
     assert set(ends) == {"early", "DRAIN_LITELLM", "DRAIN_CALLBACKS", "FINISH_SPANS", "FLUSH", "SHUTDOWN", "REPORT", "left"}
     assert max(ends.values()) < 4.0 + 1.0
     assert 1.2 < ends["early"] < ends["FLUSH"]
+
+
+def test_signals_are_tried_beside_each_other_at_the_end(tmp_path: Path, receiver: Receiver) -> None:
+    """While the spans' last request hangs, log records are on their way as well: one budget serves both."""
+    from otel_llm_bridge.viewer.faults import Fault
+
+    body = """
+    from opentelemetry._logs import LogRecord
+    span(1)
+    line.logger_provider.get_logger("l").emit(LogRecord(timestamp=time.time_ns(), body="x"))
+    """
+    receiver.fault = Fault.hang
+    environ = {"OTEL_LOGS_EXPORTER": "otlp", "OTEL_BLRP_SCHEDULE_DELAY": "60000", "OTEL_LLM_BRIDGE_EXIT_TIMEOUT": "60"}
+    with Program(body, tmp_path, receiver, environ=environ) as program:
+        until(lambda: {request.signal for request in receiver.requests} == {"traces", "logs"}, 20)
+        assert program.process.poll() is None
 
 
 def test_a_providers_own_shutdown_afterwards_extends_nothing(tmp_path: Path, receiver: Receiver) -> None:
