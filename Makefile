@@ -4,9 +4,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?=
+# What meets OpenTelemetry's and LiteLLM's interfaces most, without the slow tests.
+LOWEST_TESTS := tests/spine tests/truth tests/privacy tests/plugin
 
 .PHONY: help demo test test-fast test-lowest lint types coverage reference docs wheel bench frameworks test-frameworks test-proxy test-neighbours \
-	proxy-env proxy-lowest-env neighbours-env frameworks-env agents-env clean
+	proxy-env proxy-lowest-env neighbours-env frameworks-env agents-env lowest-env clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,7 +36,7 @@ $(VENV)-proxy-lowest/.ready: tests/constraints-proxy-lowest.txt
 	$(VENV)-proxy-lowest/bin/pip install --quiet --disable-pip-version-check -c $< -e . 'litellm[proxy]'
 	@touch $@
 
-proxy-env proxy-lowest-env neighbours-env frameworks-env agents-env: %-env: $(VENV)-%/.ready
+proxy-env proxy-lowest-env neighbours-env frameworks-env agents-env lowest-env: %-env: $(VENV)-%/.ready
 
 demo: $(VENV)/.demo ## a dozen real LiteLLM calls against a local fake provider, shown as traces
 	$(BIN)/otel-llm-bridge demo
@@ -45,10 +47,8 @@ test: $(VENV)/.dev ## all tests; what needs chromium, Go or Prometheus is skippe
 test-fast: $(VENV)/.dev ## the tests without the slow ones
 	$(BIN)/python -m pytest -m "not slow and not stack and not browser and not frameworks" $(PYTEST_ARGS)
 
-test-lowest: ## the spine's tests with the lowest versions of everything that is supported
-	$(PYTHON) -m venv $(VENV)-lowest
-	$(VENV)-lowest/bin/pip install --quiet --disable-pip-version-check -c tests/constraints-lowest.txt -e '.[lowest]'
-	$(VENV)-lowest/bin/python -m pytest tests/spine tests/truth -m "not slow" $(PYTEST_ARGS)
+test-lowest: lowest-env ## fast tests with the lowest versions of everything that is supported; an environment of its own
+	$(VENV)-lowest/bin/python -m pytest $(LOWEST_TESTS) -m "not slow" $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff, all rules
 	$(BIN)/ruff check .
