@@ -205,14 +205,16 @@ def logs_of(request: Any) -> Iterator[tuple[LogRecord, int]]:
     """Each record of an ``ExportLogsServiceRequest`` with its encoded size in bytes."""
     for scope, group in _scopes(request.resource_logs, "scope_logs"):
         for log in group.log_records:
+            attributes = attributes_of(log.attributes)
             record = LogRecord(
                 time_ns=log.time_unix_nano,
                 observed_ns=log.observed_time_unix_nano,
                 severity_number=log.severity_number,
                 severity_text=log.severity_text,
-                event_name=log.event_name,
+                # The field is younger than the lowest OpenTelemetry: before, the name was an attribute.
+                event_name=getattr(log, "event_name", "") or str(attributes.get("event.name", "")),
                 body=plain(log.body),
-                attributes=attributes_of(log.attributes),
+                attributes=attributes,
                 trace_id=log.trace_id.hex() or None,
                 span_id=log.span_id.hex() or None,
                 scope=scope,

@@ -16,10 +16,11 @@ from .stack import Stack
 
 COLLECTOR: Final = "collector-config.yaml"
 EXAMPLES: Final = "deploy/collector/examples"
-#: Its exporter is published for the Collector's image only, not as a Go module, so that no build of ours can check it.
-NOT_BUILDABLE: Final = f"{EXAMPLES}/load-balancing.yaml"
+#: Its exporter brings the clients of Kubernetes and AWS: a build of many minutes, for one example. And not every module
+#: proxy has it in the release that is pinned.
+NOT_BUILT: Final = f"{EXAMPLES}/load-balancing.yaml"
 OVERLAYS: Final = sorted(
-    str(path.relative_to(ROOT)) for path in (ROOT / EXAMPLES).glob("*.yaml") if str(path.relative_to(ROOT)) != NOT_BUILDABLE
+    str(path.relative_to(ROOT)) for path in (ROOT / EXAMPLES).glob("*.yaml") if str(path.relative_to(ROOT)) != NOT_BUILT
 )
 JAEGER: Final = "deploy/jaeger/config.yaml"
 
@@ -89,8 +90,8 @@ def test_one_release() -> None:
 
 
 def test_load_balancing_example() -> None:
-    """The one example that cannot be validated here uses, but for its exporter, only components of the shipped file."""
-    example, shipped = (yaml.safe_load((ROOT / name).read_text()) for name in (NOT_BUILDABLE, COLLECTOR))
+    """The one example that is not validated here uses, but for its exporter, only components of the shipped file."""
+    example, shipped = (yaml.safe_load((ROOT / name).read_text()) for name in (NOT_BUILT, COLLECTOR))
     for kind in ("receivers", "processors", "extensions"):
         for name, settings in example[kind].items():
             assert name in shipped[kind]

@@ -111,6 +111,16 @@ def test_metrics_and_logs_arrive() -> None:
         assert (log.event_name, log.body, log.trace_id, log.span_id) == ("late", {"k": [1]}, TRACE_ID, SPAN_ID)
 
 
+def test_events_of_old_senders() -> None:
+    """An event whose name is an attribute, as it was before log records had a field for it, has that name."""
+    record = {"timeUnixNano": "1", "attributes": [{"key": "event.name", "value": {"stringValue": "early"}}]}
+    with Receiver() as receiver:
+        body = json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": [record]}]}]}).encode()
+        assert post(receiver, body, "/v1/logs")[0] == 200
+        (log,) = receiver.store.logs()
+        assert log.event_name == "early"
+
+
 def test_json_with_gzip_and_duplicate() -> None:
     """OTLP JSON is understood, packed too, and a span that comes twice is counted and kept once."""
     with Receiver() as receiver:
