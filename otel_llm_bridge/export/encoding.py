@@ -9,10 +9,9 @@ Source of the field numbers: opentelemetry-proto, ``trace/v1/trace.proto`` and `
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..semconv import litellm as names
 from .limits import cut, shorten
@@ -55,16 +54,14 @@ def field(tag: bytes, payload: bytes) -> bytes:
     return tag + (_SMALL[size] if size < 0x80 else varint(size)) + payload
 
 
-@dataclasses.dataclass(frozen=True)
-class Context:
+class Context(NamedTuple):
     """Resource and scope of a span: the parts of ``ResourceSpans`` and ``ScopeSpans`` beside the spans."""
 
     resource: bytes
     scope: bytes
 
 
-@dataclasses.dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """One encoded span."""
 
     context: Context

@@ -12,7 +12,7 @@ from .transport import Outcome
 #: Seconds between two attempts: the first, the longest, and the longest while somebody waits for a flush.
 _FIRST, _LONGEST, _LONGEST_URGENT = 0.1, 30.0, 0.5
 #: Attempts at the end of the process before a receiver that nobody runs is given up.
-_LAST_ATTEMPTS: Final = 3
+_LAST_ATTEMPTS: Final = 2
 #: What a connection attempt ends in when nothing listens.
 _NOBODY: Final = frozenset({"ConnectionRefusedError", "gaierror", "UNAVAILABLE"})
 
