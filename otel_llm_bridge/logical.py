@@ -32,13 +32,14 @@ class Plan:
 class LogicalCall(Invocation):
     """One request of the caller, however many attempts it takes."""
 
-    __slots__ = ("_calls_in_hop", "_last_ended", "_path", "hop", "last_error")
+    __slots__ = ("_calls_in_hop", "_cooled", "_last_ended", "_path", "hop", "last_error")
 
     def __init__(self, layer: Layer, facts: dict[str, Any], parent: Invocation | None = None) -> None:
         self.hop = 0
         self._calls_in_hop = 0
         self._last_ended = 0.0
         self.last_error: BaseException | None = None
+        self._cooled: dict[str, float] = {}
         group = facts.get("model_group")
         self._path = [group] if group else []
         super().__init__(layer, {"attempts": 0, "retries": 0, "fallbacks": 0, "path": self._path, **facts}, parent)
@@ -102,6 +103,13 @@ class LogicalCall(Invocation):
         if attempt.error is not None and self.facts.get("served_deployment") == attempt.facts.get("deployment_id"):
             # It broke in the middle of its answer: who served is the one that comes after, if any.
             self.facts.update(served_deployment=None, served_model=None, served_group=None)
+
+    def cools(self, deployment: str, seconds: float) -> bool:
+        """Whether it is news that ``deployment`` cools: of a sync call LiteLLM says so twice for one failure."""
+        now = time.monotonic()
+        news = now >= self._cooled.get(deployment, 0.0)
+        self._cooled[deployment] = now + seconds
+        return news
 
     def _why(self) -> dict[str, str]:
         return {} if self.last_error is None else {gen_ai.ERROR_TYPE: type(self.last_error).__qualname__}

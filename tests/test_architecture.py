@@ -225,6 +225,7 @@ def test_every_name_is_used() -> None:
 SLEEPS = {
     "tests/callbacks/test_dispatch.py": "slow callbacks",
     "tests/callbacks/test_loops.py": "slow callbacks at the end of loops",
+    "tests/callbacks/test_points.py": "slow callbacks",
     "tests/callbacks/test_properties.py": "callbacks that never end, and a shuffled order",
     "tests/callbacks/test_rescue.py": "slow callbacks of LiteLLM's",
     "tests/spine/test_callbacks_told.py": "a slow callback",

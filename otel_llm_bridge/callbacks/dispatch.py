@@ -7,7 +7,7 @@ import contextlib
 import inspect
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, Final
 
@@ -39,6 +39,8 @@ class Dispatcher:
         self._lock = threading.RLock()
         self._settings = settings
         self.registry.removed = self._retire
+        #: Called when nothing is pending in a drain: they hand over what is to be sent, which is then drained, too.
+        self.senders: dict[str, Callable[[], None]] = {}
         #: Those that have figures: registered, or with something pending.
         self._known: dict[int, Registration] = {}
         #: The figures of those that were removed, by name: registering for one request must not cost memory.

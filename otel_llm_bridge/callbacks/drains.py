@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ..export import lifetime
@@ -46,6 +46,15 @@ class _Begun:
         self._timeout = dispatcher.settings.exit_timeout if timeout is None else timeout
         self._before = dispatcher.totals()
 
+    def rounds(self) -> Iterator[None]:
+        """One to wait for what is pending, and one for what is sent thereupon."""
+        yield
+        if self._dispatcher.senders and not self._dispatcher.busy:
+            for name, sender in list(self._dispatcher.senders.items()):
+                with guarded(f"drain: {name}"):
+                    sender()
+            yield
+
     def left(self) -> float:
         return self._timeout - (time.monotonic() - self._at)
 
@@ -68,20 +77,22 @@ def drain(dispatcher: Dispatcher, timeout: float | None = None) -> DrainReport:
     """Wait until no run is pending, on any loop but that of the calling thread, which cannot go on meanwhile."""
     begun = _Begun(dispatcher, timeout)
     here = asyncio._get_running_loop()
-    while (hosts := [host for host in list(dispatcher.busy) if host.loop is not here]) and (left := begun.left()) > 0:
-        _drain_one(dispatcher, hosts[0], left)
+    for _round in begun.rounds():
+        while (hosts := [host for host in list(dispatcher.busy) if host.loop is not here]) and (left := begun.left()) > 0:
+            _drain_one(dispatcher, hosts[0], left)
     return begun.report()
 
 
 async def adrain(dispatcher: Dispatcher, timeout: float | None = None) -> DrainReport:
     """Wait until no run is pending, on any loop."""
     begun = _Begun(dispatcher, timeout)
-    while (hosts := list(dispatcher.busy)) and (left := begun.left()) > 0:
-        host = hosts[0]
-        if host.loop.is_running():
-            await host.drain(left)
-        else:
-            await _in_a_thread(lambda host=host, left=left: _drain_one(dispatcher, host, left), left, dispatcher)
+    for _round in begun.rounds():
+        while (hosts := list(dispatcher.busy)) and (left := begun.left()) > 0:
+            host = hosts[0]
+            if host.loop.is_running():
+                await host.drain(left)
+            else:
+                await _in_a_thread(lambda host=host, left=left: _drain_one(dispatcher, host, left), left, dispatcher)
     return begun.report()
 
 
@@ -110,7 +121,7 @@ class ProcessEnd:
     def early(self, deadline: lifetime.Deadline) -> None:
         """Wait for what is pending now."""
         self._feed()
-        if self._dispatcher.busy:
+        if self._dispatcher.busy or self._dispatcher.senders:
             drain(self._dispatcher, deadline.remaining())
 
     def _feed(self) -> None:

@@ -11,14 +11,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..callbacks import Call, begin, dispatcher, process_end
+from ..export import lifetime
 from ..patching import Patch
 from ..streams import settle_left_streams
-from . import callback_facts, rescue, rescue_calls, rescue_routers
+from . import callback_facts, integrations, rescue, rescue_batches, rescue_calls, rescue_routers
 
 if TYPE_CHECKING:
     from ..settings import Settings
 
 _LEFT = "streams that were left"
+_INTEGRATIONS = "LiteLLM's integrations"
 
 __all__ = ["begin", "ended", "happened", "install", "occurred"]
 
@@ -32,18 +34,21 @@ def install(settings: Settings) -> list[Patch]:
     Returns:
         The patches, for `patching.restore`.
     """
-    dispatcher.registry.resolver = _integration
+    dispatcher.registry.resolver = integrations.integration
+    dispatcher.senders[_INTEGRATIONS] = integrations.send_all
+    lifetime.after_fork_in_child(integrations.after_fork_in_child)
     # A stream that was dropped is ended by another thread: what that tells must not come after the last drain.
     process_end.feeders[_LEFT] = settle_left_streams
     patches = [Patch(rescue._WORKER, _uninstall)]
     if settings.callbacks_rescue:
-        for part in (rescue, rescue_calls, rescue_routers):
+        for part in (rescue, rescue_calls, rescue_routers, rescue_batches):
             patches += part.install()
     return patches
 
 
 def _uninstall() -> None:
     dispatcher.registry.resolver = None
+    dispatcher.senders.pop(_INTEGRATIONS, None)
     process_end.feeders.pop(_LEFT, None)
 
 
@@ -61,9 +66,24 @@ def happened(call: Call, point: str, logging: Any, *, response: Any = None, deta
         call.emit(point, callback_facts.snapshot(logging, response), details)
 
 
-def occurred(point: str, details: Mapping[str, Any], *, is_async: bool) -> None:
-    """Something that belongs to no call: a cooldown, the use of a service."""
-    begin(is_async=is_async).emit(point, lambda: {"kwargs": dict(details), "response_obj": None}, details, waited=False)
+def listened(point: str) -> bool:
+    """Whether anybody may listen at ``point``, for a call that has none of its callbacks yet."""
+    return bool(dispatcher.registry.at(point) or dispatcher.registry.scoped())
+
+
+def occurred(call: Call, point: str, details: Mapping[str, Any], *, request: Mapping[str, Any], since: int, waited: bool) -> None:
+    """Something that LiteLLM keeps no record of: a retry, a fallback, a cooldown, the use of a service.
+
+    Args:
+        call: the call.
+        point: the lifecycle point.
+        details: what belongs to this point only. In ``kwargs`` it comes on top of
+        request: the arguments of the call.
+        since: when the call began, in nanoseconds since the epoch.
+        waited: see `Call.emit`.
+    """
+    if call.wants(point):
+        call.emit(point, callback_facts.beside(request, details, since), details, waited=waited)
 
 
 def ended(
@@ -118,10 +138,3 @@ def ended(
 
 def _rescues() -> bool:
     return rescue.NAME in process_end.feeders
-
-
-def _integration(name: str) -> Any:
-    """The logger object behind a name such as ``"langsmith"``; ``None`` if LiteLLM has no such integration."""
-    from litellm.litellm_core_utils import litellm_logging
-
-    return litellm_logging._init_custom_logger_compatible_class(name, internal_usage_cache=None, llm_router=None)  # type: ignore[arg-type]

@@ -74,7 +74,7 @@ def success(logging: Any, response: Any, *, is_async: bool, cache_hit: bool | No
             details["async_complete_streaming_response"] = details.pop("complete_streaming_response")
         if outcome is not None:
             details[STREAM_OUTCOME] = outcome
-        return _facts(details, seen.result, logging.start_time, details.get("end_time", end))
+        return {**_facts(details, seen.result, logging.start_time, details.get("end_time", end)), "logging": logging}
 
     # LiteLLM's handler restores context variables of its own.
     return functools.partial(contextvars.copy_context().run, load)
@@ -93,7 +93,7 @@ def failure(logging: Any, error: BaseException) -> Load:
             except Exception as raised:
                 report("failure facts", raised)
             details = {"exception": error, "traceback_exception": text_of(error), **twin.model_call_details}
-        return _facts(dict(details), None, logging.start_time, details.get("end_time", end))
+        return {**_facts(dict(details), None, logging.start_time, details.get("end_time", end)), "logging": logging}
 
     return load
 
@@ -103,6 +103,12 @@ def without_record(request: Mapping[str, Any], response: Any, error: BaseExcepti
     kwargs = {**request, **({"exception": error, "traceback_exception": text_of(error)} if error is not None else {})}
     now = _now()
     return lambda: _facts(kwargs, response, now, now)
+
+
+def beside(request: Mapping[str, Any], details: Mapping[str, Any], since: int) -> Load:
+    """The arguments of the call with ``details``, for what happens beside its attempts; it began at ``since``."""
+    kwargs, end = {**request, **details}, _now()
+    return lambda: _facts(kwargs, None, dt.datetime.fromtimestamp(since / 1e9), end)  # noqa: DTZ006  # see _now
 
 
 def text_of(error: BaseException) -> str:

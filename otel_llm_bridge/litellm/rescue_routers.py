@@ -1,8 +1,11 @@
-"""LiteLLM's callback lists hold Routers weakly.
+"""LiteLLM's callback lists hold Routers weakly, and whom they leave out is named.
 
 Each Router registers methods of its own with LiteLLM, for ever: dropped Routers stay alive, and after some
 dozens of them the lists are full and LiteLLM ignores whatever callback comes next. Here the lists are given a
 stand-in that goes when its Router goes.
+
+They leave out what comes when they are full, and an object that looks like one that is there, without a word of
+which it is. That stays so (who is called is LiteLLM's affair), but it is said.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ import types
 import weakref
 from typing import Any, Final
 
-from ..guard import guarded
+from ..callbacks.points import is_logger, name_of
+from ..guard import guarded, logger
 from ..patching import Patch, Target
 from .rescue import wrap_attribute
 
@@ -66,7 +70,7 @@ def install() -> list[Patch]:
     return [patch] if patch else []
 
 
-def _add(wrapped: Any, _manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _add(wrapped: Any, manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     callback = kwargs["callback"] if "callback" in kwargs else args[0] if args else None
     if isinstance(callback, types.MethodType) and _is_router(callback.__self__):
         with guarded("registration of a Router's callback"):
@@ -77,7 +81,29 @@ def _add(wrapped: Any, _manager: Any, args: tuple[Any, ...], kwargs: dict[str, A
                 kwargs = {**kwargs, "callback": stand_in}
             else:
                 args = (stand_in, *args[1:])
-    return wrapped(*args, **kwargs)
+    result = wrapped(*args, **kwargs)
+    with guarded("callbacks that LiteLLM leaves out"):
+        told = {**dict(zip(("callback", "parent_list"), args, strict=False)), **kwargs}
+        _say_if_left_out(manager, told["callback"], told["parent_list"])
+    return result
+
+
+#: Who was named, and why: LiteLLM tries again with each call.
+_named: set[tuple[str, str]] = set()
+
+
+def _say_if_left_out(manager: Any, callback: Any, callbacks: list[Any]) -> None:
+    if isinstance(callback, str) or any(one is callback or one == callback for one in callbacks):
+        return
+    key_of = manager._get_custom_logger_key
+    if is_logger(callback) and key_of(callback) in [key_of(one) for one in callbacks if type(one) is type(callback)]:
+        why = "it takes it for another one of its class that it has already"
+    else:
+        why = f"it has {len(callbacks)} already"
+    name = name_of(callback)
+    if (name, why) not in _named:
+        _named.add((name, why))
+        logger.warning("LiteLLM leaves out the callback %s: %s. Registered with otel_llm_bridge.callbacks it is called", name, why)
 
 
 def _is_router(owner: object) -> bool:

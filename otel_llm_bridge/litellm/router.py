@@ -31,7 +31,7 @@ def _logical(calls: Calls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Beg
     if isinstance(outer, LogicalCall) and not outer.finished and kwargs.get("fallback_depth"):
         outer.fall_back(group)
         return None
-    return calls.begin_logical(group, str(getattr(args[0], "routing_strategy", "")), kwargs)
+    return calls.begin_logical(group, str(getattr(args[0], "routing_strategy", "")), kwargs, is_async=True)
 
 
 def _fallbacks(calls: Calls, function: Callable[..., Any]) -> Wrapper:
@@ -67,7 +67,7 @@ def _single(calls: Calls, function: Callable[..., Any]) -> Wrapper:
 
     def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Begun | None:
         group = kwargs.get("model") or (args[1] if len(args) > 1 else None)
-        return calls.begin_logical(group, str(getattr(args[0], "routing_strategy", "")), kwargs)
+        return calls.begin_logical(group, str(getattr(args[0], "routing_strategy", "")), kwargs, is_async=False)
 
     def planned(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         context = _planned(kwargs)
@@ -122,11 +122,12 @@ def _cooldown(calls: Calls, function: Callable[..., Any]) -> Wrapper:
             invocation = current()
             while invocation is not None and not isinstance(invocation, LogicalCall):
                 invocation = invocation.parent
-            if invocation is not None:
+            seconds = float(told.get("cooldown_time") or 0.0)
+            if invocation is not None and invocation.cools(str(told.get("deployment_id")), seconds):
                 status = told.get("exception_status")
                 attributes = {
                     names.DEPLOYMENT_ID: str(told.get("deployment_id")),
-                    names.EVENT_COOLDOWN_TIME: float(told.get("cooldown_time") or 0.0),
+                    names.EVENT_COOLDOWN_TIME: seconds,
                 }
                 if str(status).isdigit():
                     attributes[names.HTTP_STATUS] = int(str(status))

@@ -13,6 +13,9 @@ from ..guard import guarded
 from ..semconv import litellm as names
 from . import callback_bridge
 
+#: Among what a call keeps: an error that is to stop the request.
+STOP: Final = "stop"
+
 if TYPE_CHECKING:
     from ..callbacks import Call
     from ..invocation import Invocation
@@ -21,13 +24,10 @@ if TYPE_CHECKING:
 
 #: Event of a call -> the points it is told at.
 _ON_THE_WAY: Final = {names.EVENT_PRE_CALL: ("input", "pre_call"), names.EVENT_POST_CALL: ("post_call",)}
-#: Event that belongs to no single attempt -> its point.
-_BESIDE: Final = {
-    names.EVENT_RETRY: "retry",
-    names.EVENT_FALLBACK: "fallback",
-    names.EVENT_COOLDOWN: "cooldown",
-    names.EVENT_SERVICE: "service",
-}
+#: Before this one the request has not gone out: an error that a callback wants raised stops it.
+_STOPPABLE: Final = names.EVENT_PRE_CALL
+#: Event that belongs to no single attempt -> its point. What became of a fallback is told when that is known.
+_BESIDE: Final = {names.EVENT_RETRY: "retry", names.EVENT_COOLDOWN: "cooldown", names.EVENT_SERVICE: "service"}
 
 
 def listen(attempts: tuple[Layer, ...], logical: Layer) -> None:
@@ -37,6 +37,8 @@ def listen(attempts: tuple[Layer, ...], logical: Layer) -> None:
         layer.when_over(_ended)
     for layer in (*attempts, logical):
         layer.at_event(_beside, _BESIDE)
+    logical.at_event(_fell_back, (names.EVENT_FALLBACK,))
+    logical.when_over(_logical_ended)
 
 
 def begin(invocation: Invocation, is_async: bool) -> None:
@@ -61,7 +63,13 @@ class _TellingReader:
     def feed(self, chunk: Any) -> None:
         """See `streams.ChunkReader`."""
         self._reader.feed(chunk)
-        callback_bridge.happened(self._call, "stream_chunk", self._invocation.kept.get("logging"), response=chunk)
+        call = self._call
+        try:
+            callback_bridge.happened(call, "stream_chunk", self._invocation.kept.get("logging"), response=chunk)
+        except Exception as error:
+            call.keep(error)
+        if call.owes:  # the one who reads waits for it
+            self._invocation.owed = call
 
     def close(self, complete: bool) -> dict[str, Any]:
         """See `streams.ChunkReader`."""
@@ -71,17 +79,61 @@ class _TellingReader:
 def _on_the_way(invocation: Invocation, event: str, attributes: dict[str, Any]) -> None:
     call, logging = invocation.kept.get("call"), invocation.kept.get("logging")
     if call is not None and logging is not None:
-        for point in _ON_THE_WAY[event]:
-            callback_bridge.happened(call, point, logging, details=attributes)
+        try:
+            for point in _ON_THE_WAY[event]:
+                callback_bridge.happened(call, point, logging, details=attributes)
+        except Exception as error:
+            call.keep(error)
+            if event == _STOPPABLE:
+                invocation.kept[STOP] = error
 
 
 def _beside(invocation: Invocation, event: str, attributes: dict[str, Any]) -> None:
-    point = _BESIDE[event]
-    details = dict(attributes)
-    if event == names.EVENT_FALLBACK:
-        details["original_model_group"] = attributes.get(names.EVENT_FALLBACK_FROM)
-        details["original_exception"] = getattr(invocation, "last_error", None)
-    callback_bridge.occurred(point, details, is_async=asyncio._get_running_loop() is not None)
+    error = getattr(invocation, "last_error", None) if event == names.EVENT_RETRY else None
+    _tell(invocation, _BESIDE[event], attributes if error is None else {**attributes, "original_exception": error})
+
+
+def _fell_back(invocation: Invocation, _event: str, attributes: dict[str, Any]) -> None:
+    """One more model group takes over: the one that had done so before has failed."""
+    _fallback_over(invocation, failed=True)
+    invocation.kept["fallback"] = {
+        **attributes,
+        "model": attributes.get(names.EVENT_FALLBACK_TO),
+        "original_model_group": attributes.get(names.EVENT_FALLBACK_FROM),
+        "original_exception": getattr(invocation, "last_error", None),
+    }
+
+
+def _fallback_over(invocation: Invocation, *, failed: bool) -> None:
+    fallback = invocation.kept.pop("fallback", None)
+    if fallback is not None:
+        _tell(invocation, "fallback_failure" if failed else "fallback", fallback)
+
+
+def _logical_ended(invocation: Invocation) -> None:
+    _fallback_over(invocation, failed=invocation.error is not None)
+    call = invocation.kept.get("call")
+    if call is not None and call.owes and invocation.waited:
+        invocation.owed = call
+
+
+def _tell(invocation: Invocation, point: str, details: dict[str, Any]) -> None:
+    """Something beside the attempts, told in the order of the call that it happened to."""
+    if not callback_bridge.listened(point):
+        return
+    kept = invocation.kept
+    call = kept.get("call")
+    if call is None:
+        is_async = kept.get("is_async", asyncio._get_running_loop() is not None)
+        call = callback_bridge.begin(is_async=is_async, span_context=invocation.span.get_span_context())
+        if kept:  # what comes when the call is over belongs to nobody who waits
+            kept["call"] = call
+    try:
+        callback_bridge.occurred(
+            call, point, details, request=kept.get("request") or {}, since=invocation.started_ns, waited=bool(kept) and invocation.waited
+        )
+    except Exception as error:
+        call.keep(error)
 
 
 def _ended(invocation: Invocation) -> None:

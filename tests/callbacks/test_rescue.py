@@ -336,3 +336,69 @@ def test_router_still_told(provider: FakeProvider) -> None:
         assert len(cooled) == 1
 
     asyncio.run(main())
+
+
+class TestLists:
+    """What LiteLLM's own callback lists do, which the bridge's registry does not; each with its control."""
+
+    MANY = 150
+
+    def test_full(self, the_dispatcher: Any, provider: FakeProvider, caplog: pytest.LogCaptureFixture) -> None:
+        """LiteLLM ignores what comes when its list is full; the bridge calls all, and names the one that LiteLLM leaves out."""
+
+        def make(seen: list[int], number: int) -> Any:
+            def callback(kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
+                seen.append(number)
+
+            return callback
+
+        theirs: list[int] = []
+        ours: list[int] = []
+        with core.driven(), caplog.at_level("WARNING"):
+            for number in range(self.MANY):
+                litellm.logging_callback_manager.add_litellm_success_callback(make(theirs, number))
+                callbacks.register(make(ours, number))
+            litellm.completion(**Calls(provider.url).arguments())
+            wait_for_threads()
+        assert len(theirs) < self.MANY
+        assert ours == list(range(self.MANY))
+        assert "LiteLLM leaves out the callback" in caplog.text
+        assert "make.<locals>.callback" in caplog.text
+
+    def test_same_class(self, the_dispatcher: Any, provider: FakeProvider, caplog: pytest.LogCaptureFixture) -> None:
+        """LiteLLM drops a second object of a class, whatever its sink; the bridge calls both, and names the one that LiteLLM drops."""
+        theirs, ours = [Own(), Own()], [Own(), Own()]
+        for one in ours:
+            callbacks.register(one)
+        with core.driven(), caplog.at_level("WARNING"):
+            litellm.callbacks = list(theirs)
+            asyncio.run(litellm.acompletion(**Calls(provider.url).arguments()))
+        assert [len(one.seen) for one in theirs] == [1, 0]
+        assert [len(one.seen) for one in ours] == [1, 1]
+        assert "LiteLLM leaves out the callback Own: it takes it for another one" in caplog.text
+
+    def test_one_request(self, the_dispatcher: Any, provider: FakeProvider) -> None:
+        """LiteLLM calls a callback of one request for all later ones, too; the bridge does not."""
+        theirs, ours = Own(), Own()
+
+        async def main() -> None:
+            arguments = Calls(provider.url).arguments()
+            with callbacks.registered(ours, local=True):
+                await litellm.acompletion(**arguments, callbacks=[theirs])
+            await litellm.acompletion(**arguments)
+
+        with core.driven():
+            asyncio.run(main())
+        assert (theirs.points, ours.points) == (["success"] * 2, ["success"])
+
+    @pytest.mark.parametrize("bridge", [False, True])
+    def test_dead_routers(self, bridge: bool, the_dispatcher: Any, provider: FakeProvider) -> None:
+        """LiteLLM's lists keep dropped Routers alive; with the bridge on they do not."""
+        arguments = Calls(provider.url).arguments()
+        arguments.pop("messages")
+        alive: weakref.WeakSet[Any] = weakref.WeakSet()
+        with core.driven() if bridge else contextlib.nullcontext():
+            for _ in range(20):
+                alive.add(litellm.Router([{"model_name": "group", "litellm_params": arguments}]))
+            gc.collect()
+            assert len(alive) == (0 if bridge else 20)
