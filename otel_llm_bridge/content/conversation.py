@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 Part = dict[str, Any]
@@ -22,7 +23,8 @@ Message = dict[str, Any]
 _MAX_DEPTH: Final = 32
 _DATA_URL: Final = re.compile(r"data:([\w.+\-]+/[\w.+\-]+)?(?:;[\w=.+\-]+)*?;base64,([A-Za-z0-9+/=_\-\s]*)")
 #: Text this long without a blank, of base64's letters only, is data and not language.
-_BASE64: Final = re.compile(r"[A-Za-z0-9+/_\-\r\n]{1024,}={0,2}")
+_DATA: Final = 1024
+_BASE64: Final = re.compile(rf"[A-Za-z0-9+/_\-\r\n]{{{_DATA},}}={{0,2}}")
 
 
 @dataclass
@@ -48,6 +50,30 @@ class Conversation:
             "tool_definitions": self.tool_definitions,
         }
         return {name: value for name, value in found.items() if value}
+
+
+class TextMessage(dict[str, Any]):
+    """A message that is nothing but one text, made by `said`. Shared: whoever wants to change it makes a copy.
+
+    Attributes:
+        told: what the last policy made of it: the policy, the keys that it knew, JSON text.
+    """
+
+    __slots__ = ("told",)
+
+    def __init__(self, role: str, content: str) -> None:
+        super().__init__(role=role, parts=[text(content)])
+        self.told: tuple[Any, tuple[str, ...], str] | None = None
+
+
+#: Texts of up to so many characters are remembered: those of a history come again with each of its calls.
+_REMEMBERED: Final = 4096
+_same_message: Final = lru_cache(maxsize=512)(TextMessage)
+
+
+def said(role: str, content: str) -> TextMessage:
+    """A message of plain text."""
+    return _same_message(role, content) if len(content) <= _REMEMBERED else TextMessage(role, content)
 
 
 def text(content: Any) -> Part:
@@ -154,9 +180,15 @@ def plain(value: Any, depth: int = 0) -> Any:
 def _without_data(value: str) -> str:
     if "base64," in value:
         value = _DATA_URL.sub(lambda url: _note(fingerprint(url[0])), value)
-    if len(value) >= 1024:
+    if len(value) >= _DATA and _has_a_long_word(value):
         value = _BASE64.sub(lambda data: _note(fingerprint(data[0])), value)
     return value
+
+
+def _has_a_long_word(value: str) -> bool:
+    """Whether `_BASE64` may match: what it matches covers one of these pieces, and a blank in each says that it does not."""
+    step = _DATA // 2
+    return any(" " not in value[start : start + step] for start in range(0, len(value) - step + 1, step))
 
 
 def _note(found: dict[str, Any]) -> str:

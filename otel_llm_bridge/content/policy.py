@@ -6,6 +6,7 @@ import dataclasses
 import json
 import traceback
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import redactors
@@ -31,14 +32,19 @@ _SHORTEST_SECRET: Final = 6
 
 
 class Document:
-    """One redacted document, in the limits: as a value and as JSON text."""
+    """One redacted document, in the limits: as JSON text, and as the value that it stands for."""
 
-    __slots__ = ("json", "value")
+    def __init__(self, items: Iterable[str], limit: int) -> None:
+        self.json = shorten(f"[{','.join(items)}]", limit)
 
-    def __init__(self, value: list[Any], limit: int) -> None:
-        whole = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-        self.json = shorten(whole, limit)
-        self.value: list[Any] = value if self.json is whole else json.loads(self.json)
+    @cached_property
+    def value(self) -> list[Any]:
+        """Nobody else holds it."""
+        found: list[Any] = json.loads(self.json)
+        return found
+
+
+_dump: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,9 +106,18 @@ class ContentPolicy:
         """The conversation as it may be recorded, by the names of `semconv.vocabulary.CONTENT`."""
         secrets = conversation.secrets
         return {
-            name: Document([self._message(item, secrets) for item in document], self.max_bytes)
+            name: Document([self._told(item, secrets) for item in document], self.max_bytes)
             for name, document in conversation.documents().items()
         }
+
+    def _told(self, item: Any, secrets: tuple[str, ...]) -> str:
+        """JSON of one redacted item. Of a text that comes again it is known, unless a redactor wants to see it each time."""
+        if type(item) is not parts.TextMessage or self.redactor is not None:
+            return _dump(self._message(item, secrets))
+        known = item.told
+        if known is None or known[0] is not self or known[1] != secrets:
+            known = item.told = (self, secrets, _dump(self._message(item, secrets)))
+        return known[2]
 
     def redact(self, value: Any) -> Any:
         """A copy of a document or a text with the redactor run over what it says."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from ..content import conversation as parts
@@ -30,9 +31,14 @@ def secrets_of(request: Mapping[str, Any]) -> tuple[str, ...]:
     for values in (request, *(request.get(name) for name in ("headers", "extra_headers", "default_headers"))):
         if isinstance(values, Mapping):
             for name, value in values.items():
-                if isinstance(value, str) and isinstance(name, str) and _SECRET.search(name):
+                if isinstance(value, str) and isinstance(name, str) and _is_secret(name):
                     found.update((value, value.rpartition(" ")[2]))
     return tuple(sorted(found, key=len, reverse=True))
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return _SECRET.search(name) is not None
 
 
 # --- parts --------------------------------------------------------------------------------------------
@@ -191,6 +197,18 @@ def said_by_model(message: Any) -> list[Part]:
 
 
 def _message(message: Any) -> Message:
+    if type(message) is dict and message.keys() == _ROLE_AND_CONTENT:  # nearly all are, and histories are long
+        role, content_ = message["role"], message["content"]
+        if type(role) is str and role in _PLAIN_ROLES and type(content_) is str and content_:
+            return parts.said(role, content_)
+    return _any_message(message)
+
+
+_ROLE_AND_CONTENT: Final = {"role", "content"}
+_PLAIN_ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
+
+
+def _any_message(message: Any) -> Message:
     role = str(get(message, "role") or "user")
     kind = str(get(message, "type"))
     if kind in ("function_call", "reasoning"):  # items of the Responses API that have no role
@@ -213,7 +231,7 @@ def _messages(conversation: Conversation, value: Any) -> None:
 
 
 def _said(text: Any) -> Message:
-    return {"role": "user", "parts": [parts.text(text)]}
+    return parts.said("user", str(text))
 
 
 def _texts(conversation: Conversation, value: Any) -> None:
