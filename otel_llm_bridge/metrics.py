@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -22,12 +23,14 @@ from .semconv import metrics as names
 from .semconv.metrics import Instrument, Label
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
     from .invocation import Invocation
     from .providers import Providers
 
 Facts = Mapping[str, Any]
-#: What was measured, and the labels that are its own, by the names of facts.
-Measured = Iterable[tuple[float, Facts]]
+#: What was measured, once or an array of times, and the labels that are its own, by the names of facts.
+Measured = Iterable[tuple["float | array[float]", Facts]]
 _PLAIN: Final[Facts] = {}
 
 
@@ -131,13 +134,9 @@ def _by_modality(direction: str) -> Callable[[Invocation], Measured]:
     return measure
 
 
-def _chunk_gaps(call: Invocation) -> Iterator[tuple[float, Facts]]:
-    """All gaps of a short stream; of a long one as many, evenly spaced.
-
-    To record one costs more than everything else that is done for a chunk. The distribution stays what it is.
-    """
-    gaps = call.kept.get("chunk_gaps", ())
-    return ((gap, _PLAIN) for gap in gaps[:: -(-len(gaps) // names.MOST_GAPS) or 1])
+def _chunk_gaps(call: Invocation) -> Measured:
+    gaps = call.kept.get("chunk_gaps")
+    return ((gaps, _PLAIN),) if gaps else ()
 
 
 def _attempts(call: Invocation) -> Measured:
@@ -238,14 +237,19 @@ class _Recording:
         self._series = Series(row.name, row.labels, most)
         self._measure = MEASURES[row.measure]
         self._record = instrument.record if row.kind == "histogram" else instrument.add
+        self._record_all = getattr(instrument, "record_all", self._one_by_one)
 
     def record(self, invocation: Invocation, facts: Facts) -> None:
-        own, attributes = None, {}
-        for amount, told in self._measure(invocation):
-            if told is not own:  # the gaps of a stream share their labels: hundreds of amounts
-                own = told
-                attributes = self._series.attributes(tuple(map({**facts, **own}.get if own else facts.get, self._facts)))
-            self._record(amount, attributes, context=invocation.context)
+        for amount, own in self._measure(invocation):
+            attributes = self._series.attributes(tuple(map({**facts, **own}.get if own else facts.get, self._facts)))
+            if isinstance(amount, array):
+                self._record_all(amount, attributes, context=invocation.context)
+            else:
+                self._record(amount, attributes, context=invocation.context)
+
+    def _one_by_one(self, amounts: array[float], attributes: dict[str, str], context: Context) -> None:
+        for amount in amounts:
+            self._record(amount, attributes, context=context)
 
 
 def _make(meter: Any, row: Instrument) -> Any:

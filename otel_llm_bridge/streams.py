@@ -42,7 +42,7 @@ class StreamRecorder:
     def __init__(self, invocation: Invocation, reader: ChunkReader, chunk_events: bool = False) -> None:
         self.invocation = invocation
         self.context = invocation.context
-        self._reader = reader
+        self._reader, self._feed = reader, reader.feed
         self._chunk_events = chunk_events
         self.chunks = 0
         self._first_clock = self._last_clock = 0.0
@@ -53,8 +53,8 @@ class StreamRecorder:
 
     def saw(self, chunk: Any) -> None:
         """The caller is given one more chunk."""
-        self.chunks += 1
         now = time.perf_counter()
+        self.chunks += 1
         try:
             if self.chunks == 1:
                 self._first_clock = now
@@ -64,7 +64,7 @@ class StreamRecorder:
                 if self._chunk_events:
                     self.invocation.event(names.EVENT_CHUNK, {names.EVENT_CHUNK_INDEX: self.chunks - 1})
             self._last_clock = now
-            self._reader.feed(chunk)
+            self._feed(chunk)
         except Exception as error:  # not `guarded`: this runs for each chunk
             fault("chunk", error)
 
@@ -168,7 +168,7 @@ def _next(self: StreamProxy) -> Any:
         if recorder.invocation.owed is not None:
             recorder.invocation.owed.settle()
         raise
-    detach(token, recorder.context)
+    context_api.detach(token)  # on the thread that attached it, before anything else runs there
     recorder.saw(chunk)
     if recorder.invocation.owed is not None:
         recorder.invocation.owed.settle()

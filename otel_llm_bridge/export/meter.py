@@ -128,20 +128,28 @@ class BucketHistogram(_Instrument):
 
     def record(self, amount: float, attributes: Labels, context: Context | None = None) -> None:
         """Record ``amount``."""
-        if self.is_shared:
-            self._stock.record(amount, attributes, context)
-        bucket = bisect_left(self._bounds, amount)
-        exemplar = _exemplar(amount, context)
+        self.record_all((amount,), attributes, context)
+
+    def record_all(self, amounts: Sequence[float], attributes: Labels, context: Context | None = None) -> None:
+        """Record several, of one call."""
+        bounds = self._bounds
+        exemplar = _exemplar(amounts[-1], context)
         with self._lock:
             point = self._points.get(id(attributes))
             if point is None:
-                point = self._points[id(attributes)] = _Buckets(attributes, len(self._bounds) + 1)
-            point.counts[bucket] += 1
-            point.sum += amount
-            point.smallest = min(point.smallest, amount)
-            point.largest = max(point.largest, amount)
+                point = self._points[id(attributes)] = _Buckets(attributes, len(bounds) + 1)
+            counts = point.counts
+            for amount in amounts:
+                bucket = bisect_left(bounds, amount)
+                counts[bucket] += 1
+                point.sum += amount
             if exemplar is not None:
                 point.exemplars[bucket] = exemplar
+            point.smallest = min(point.smallest, *amounts)
+            point.largest = max(point.largest, *amounts)
+        if self.is_shared:
+            for amount in amounts:
+                self._stock.record(amount, attributes, context)
 
     def _point(self, point: _Buckets, now: int) -> HistogramDataPoint:
         kept, point.exemplars = point.exemplars, {}

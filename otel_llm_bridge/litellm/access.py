@@ -31,6 +31,22 @@ def fields(source: Any) -> Any:
     return {**source.__dict__, **extra} if extra else source.__dict__
 
 
+def peek(source: Any, name: str) -> Any:
+    """The value under one ``name``, at the least cost where it is not there: this runs for each chunk of a stream."""
+    if type(source) is dict:
+        return source.get(name)
+    own = getattr(source, "__dict__", _NO_FIELDS)
+    if name in own:
+        return own[name]
+    if not hasattr(type(source), "__pydantic_fields__"):
+        return get(source, name)
+    extra = source.__pydantic_extra__
+    return extra.get(name) if extra else None
+
+
+_NO_FIELDS: Final[Mapping[str, Any]] = {}
+
+
 def first(source: Any, paths: tuple[str, ...]) -> Any:
     """The value at the first of ``paths`` that is there."""
     for path in paths:

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from ..content import conversation as parts
 from ..content.conversation import Message, Part
-from ..guard import guarded
+from ..guard import fault
 from ..invocation import Invocation
 from ..streams import ChunkReader
-from .access import Facts, first, get
+from .access import Facts, first, get, peek
 from .conversations import content, part, said_by_model
 
 #: Finish reasons of the APIs -> those that the schema names.
@@ -179,19 +179,20 @@ class Pieces:
 
 
 def _chat_chunk(pieces: Pieces, chunk: Any) -> None:
-    for choice in get(chunk, "choices") or ():
-        index, delta = get(choice, "index") or 0, get(choice, "delta")
-        for place, kind, piece in (
-            ("reasoning", "reasoning", get(delta, "reasoning_content")),
-            ("text", "text", first(choice, ("delta.content", "text"))),
-        ):
-            if isinstance(piece, str) and piece:
-                pieces.add(index, place, kind, piece)
-        for call in get(delta, "tool_calls") or ():
+    for choice in peek(chunk, "choices") or ():
+        index, delta = peek(choice, "index") or 0, peek(choice, "delta")
+        thought, said = peek(delta, "reasoning_content"), peek(delta, "content")
+        if said is None:
+            said = peek(choice, "text")
+        if isinstance(thought, str) and thought:
+            pieces.add(index, "reasoning", "reasoning", thought)
+        if isinstance(said, str) and said:
+            pieces.add(index, "text", "text", said)
+        for call in peek(delta, "tool_calls") or ():
             function = get(call, "function")
             at = ("tool", get(call, "index") or 0)
             pieces.add(index, at, "tool_call", get(function, "arguments"), get(function, "name"), get(call, "id"))
-        pieces.finish(index, get(choice, "finish_reason"))
+        pieces.finish(index, peek(choice, "finish_reason"))
 
 
 _RESPONSE_DELTAS: Final = {
@@ -276,9 +277,14 @@ class CollectingReader:
     def feed(self, chunk: Any) -> None:
         """See `streams.ChunkReader`."""
         self._reader.feed(chunk)
-        with guarded("content of a chunk"):
-            for event in self._events(chunk):
-                self._read(self._pieces, event)
+        try:
+            if isinstance(chunk, (bytes, str)):
+                for event in self._events(chunk):
+                    self._read(self._pieces, event)
+            else:
+                self._read(self._pieces, chunk)
+        except Exception as error:
+            fault("content of a chunk", error)
 
     def close(self, complete: bool) -> Facts:
         """See `streams.ChunkReader`."""
@@ -287,11 +293,8 @@ class CollectingReader:
             conversation.output_messages = self._pieces.messages()
         return self._reader.close(complete)
 
-    def _events(self, chunk: Any) -> Iterator[Any]:
-        """The chunk itself, or the objects in the text of server-sent events."""
-        if not isinstance(chunk, (bytes, str)):
-            yield chunk
-            return
+    def _events(self, chunk: bytes | str) -> Iterator[Any]:
+        """The objects in the text of server-sent events."""
         *lines, self._rest = (self._rest + (chunk.encode() if isinstance(chunk, str) else chunk)).split(b"\n")
         for line in lines:
             if line.startswith(b"data:") and line[5:].strip().startswith(b"{"):

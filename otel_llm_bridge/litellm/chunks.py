@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..guard import guarded
 from ..semconv import litellm as names
 from . import pricing, reading
-from .access import Facts, clean, fields, first, get
+from .access import Facts, clean, first, get, peek
 from .usage import read_usage
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class ChatChunks:
             return {}
         facts: Facts = {"response_id": get(chunks[0], "id"), "response_model": get(chunks[0], "model")}
         facts["finish_reasons"] = _finish_reasons(chunks)
-        reported = [usage for chunk in chunks[:-1] if (usage := get(fields(chunk), "usage")) is not None]
+        reported = [usage for chunk in chunks[:-1] if (usage := peek(chunk, "usage")) is not None]
         for usage in reported:
             # Some providers tell the input with the first chunk and the output with the last, and 0 for the other.
             told = read_usage(usage)
@@ -76,16 +76,11 @@ class ChatChunks:
 def _finish_reasons(chunks: list[Any]) -> list[str]:
     reasons: dict[int, str] = {}
     for chunk in chunks:
-        for choice in _choices(chunk):
-            reason = getattr(choice, "finish_reason", None) if type(choice) is not dict else choice.get("finish_reason")
+        for choice in peek(chunk, "choices") or ():
+            reason = peek(choice, "finish_reason")
             if reason:
                 reasons[get(choice, "index") or 0] = str(reason)
     return [reasons[index] for index in sorted(reasons)]
-
-
-def _choices(chunk: Any) -> Any:
-    # This runs for each chunk, and nearly all of them are objects of LiteLLM's.
-    return (getattr(chunk, "choices", None) if type(chunk) is not dict else chunk.get("choices")) or ()
 
 
 class EventStream:

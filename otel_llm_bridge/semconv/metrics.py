@@ -18,9 +18,6 @@ from . import gen_ai, litellm
 SECONDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 TOKENS: Final = tuple(4**power for power in range(14))
 
-#: Gaps between chunks that one stream is recorded with at most.
-MOST_GAPS: Final = 32
-
 #: What takes the place of a name once a metric has as many series as it may have.
 OTHER: Final = "other"
 
@@ -115,12 +112,12 @@ TABLE: Final = (
     Instrument("gen_ai.client.operation.duration", "histogram", "s", RELEASED, ATTEMPT, "duration", (*_CALL, _ERROR), "How long one upstream attempt took, the failed ones too.", SECONDS),
     Instrument("gen_ai.client.token.usage", "histogram", "{token}", RELEASED, ATTEMPT, "tokens by type", (*_CALL, Label(TOKEN_TYPE, "token_type")), "Tokens of one attempt, as the provider reported them.", TOKENS),
     Instrument("gen_ai.client.operation.time_to_first_chunk", "histogram", "s", RELEASED, ATTEMPT, "first chunk", _CALL, "From the call to the first chunk of its stream.", SECONDS),
-    Instrument("gen_ai.client.operation.time_per_output_chunk", "histogram", "s", RELEASED, ATTEMPT, "chunk gaps", _CALL, f"From one chunk of a stream to the next; of a long stream up to {MOST_GAPS} gaps, evenly spaced.", SECONDS),
+    Instrument("gen_ai.client.operation.time_per_output_chunk", "histogram", "s", RELEASED, ATTEMPT, "chunk gaps", _CALL, "From one chunk of a stream to the next.", SECONDS),
 
     Instrument("gen_ai.client.inference.duration", "histogram", "s", LATEST, ATTEMPT, "duration", (*_CALL, _ERROR), "How long one upstream attempt took, the failed ones too.", SECONDS, _INFERENCE),
     Instrument("gen_ai.client.operation.duration", "histogram", "s", LATEST, ATTEMPT, "duration", (*_CALL, _ERROR), "The same for operations that are no inference, such as embeddings.", SECONDS, but_operations=_INFERENCE),
     Instrument("gen_ai.client.inference.time_to_first_chunk", "histogram", "s", LATEST, ATTEMPT, "first chunk", _CALL, "From the call to the first chunk of its stream.", SECONDS, _INFERENCE),
-    Instrument("gen_ai.client.inference.time_per_output_chunk", "histogram", "s", LATEST, ATTEMPT, "chunk gaps", _CALL, f"From one chunk of a stream to the next; of a long stream up to {MOST_GAPS} gaps, evenly spaced.", SECONDS, _INFERENCE),
+    Instrument("gen_ai.client.inference.time_per_output_chunk", "histogram", "s", LATEST, ATTEMPT, "chunk gaps", _CALL, "From one chunk of a stream to the next.", SECONDS, _INFERENCE),
     Instrument("gen_ai.client.inference.usage.input_tokens", "counter", "{token}", LATEST, ATTEMPT, "input by modality", _MODALITY, "Tokens read, cached ones included; 0 when the provider reported none.", (), _INFERENCE),
     Instrument("gen_ai.client.inference.usage.output_tokens", "counter", "{token}", LATEST, ATTEMPT, "output by modality", _MODALITY, "Tokens written, reasoning included; 0 when the provider reported none.", (), _INFERENCE),
     Instrument("gen_ai.client.inference.usage.cache_read.input_tokens", "counter", "{token}", LATEST, ATTEMPT, "cache_read_tokens", _MODALITY, "Part of the input that came from the provider's cache.", (), _INFERENCE),
