@@ -16,6 +16,7 @@ import _thread
 import functools
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +30,9 @@ HANDLED: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "
 
 #: How long the main thread has to notice that delivery is over before the process is ended without it.
 _GRACE: Final = 0.5
+
+#: Seconds that a busy thread keeps the interpreter while a signal is being answered; usually 0.005.
+_SWITCH_INTERVAL: Final = 0.0002
 
 #: Python's own, for which a default action is a default action.
 _set_action: Final[Callable[..., Any]] = signal.signal
@@ -106,6 +110,8 @@ def _on_default_action(signum: int, frame: object) -> None:
         _default_action(signum)
     elif not _number:
         _number = signum
+        # The interrupted thread may be busy: it gives way to those who deliver more often.
+        sys.setswitchinterval(_SWITCH_INTERVAL)
         # Not `threading.Thread`: its start takes locks that the interrupted code may hold.
         try:
             _thread.start_new_thread(_deliver_then_raise_again, (signum,))
