@@ -157,6 +157,8 @@ _KINDS: dict[str, Any] = {
 
 _STANDARD = {value for name, value in vars(standard).items() if name.startswith("OTEL_")} | {
     "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER",
+    # The last one is of opentelemetry-util-genai.
+    "OTEL_INSTRUMENTATION_GENAI_COMPLETION_HOOK", "OTEL_INSTRUMENTATION_GENAI_UPLOAD_BASE_PATH",
 }  # fmt: skip
 
 
