@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any, Final
 from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.sdk._logs import LogRecordProcessor
+from opentelemetry.sdk.metrics import MetricsTimeoutError
 from opentelemetry.sdk.metrics.export import (
     MetricExporter,
     MetricExportResult,
@@ -20,6 +22,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
+from ..guard import guarded
 from . import lifetime
 from .delivery import Delivery
 from .encoding import Context, Item, field
@@ -146,12 +149,13 @@ class DeliveryMetricReader(PeriodicExportingMetricReader):
         self._transport.forget()
 
     def flush(self, timeout: float) -> bool:
-        """Collect and send once, in at most ``timeout`` seconds."""
+        """Collect and send once, in at most ``timeout`` seconds; ``False`` when that was too little."""
         done: list[bool] = []
         end = time.monotonic() + timeout
 
         def collect() -> None:
-            self.collect(timeout_millis=max(1.0, (end - time.monotonic()) * 1000))
-            done.append(True)
+            with guarded("the last collection of metrics"), contextlib.suppress(MetricsTimeoutError):  # no time left: not done
+                self.collect(timeout_millis=max(1.0, (end - time.monotonic()) * 1000))
+                done.append(True)
 
         return lifetime.bounded(collect, min(timeout, _LAST_COLLECTION)) and bool(done)

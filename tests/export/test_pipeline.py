@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -242,3 +243,28 @@ def test_the_last_figures_are_posted_where_asked(tmp_path: Path, receiver: Recei
     run("[span(i) for i in range(3)]", tmp_path, receiver, environ={"OTEL_LLM_BRIDGE_REPORT_URL": receiver.report_url})
     (report,) = receiver.reports
     assert (report["ended"], report["exported"]) == (3, 3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_slow_instrument_does_not_spoil_the_end(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK raises when an instrument takes longer than is left; the flush says that it was not done, and no thread dies of it."""
+    for name, value in endpoint_of(receiver, "http/protobuf").items():
+        monkeypatch.setenv(name, value)
+    built = pipeline.build(Settings.resolve(environ={}))
+    assert built.meter_provider and built._metrics
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow(_: Any) -> list[Observation]:
+        asked.set()
+        go_on.wait(10)
+        return [Observation(1)]
+
+    for name in ("slow", "slow.too"):  # the SDK looks at the clock before each instrument
+        built.meter_provider.get_meter("theirs").create_observable_gauge(name, [slow])
+    assert built._metrics.flush(0.02) is False
+    assert asked.is_set()
+    go_on.set()
+    for thread in threading.enumerate():
+        if thread.name == "otel-llm-bridge-end":
+            thread.join(10)
+    assert built._metrics.flush(5) is True
