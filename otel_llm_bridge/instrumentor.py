@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # it declares itself untyped
-from opentelemetry.trace import NoOpTracer
 
-from . import callbacks, guard, invocation, request, streams
-from .content import ContentPolicy, completion_hook
+from . import guard
 from .guard import guarded, logger
-from .metrics import Recorder
-from .patching import Patch, restore, when_imported
+from .patching import Patch, Target, restore, when_imported
 from .providers import Providers
-from .semconv import litellm as names
 from .settings import Settings
-from .telemetry import below_layer, inference_layer, router_layer
 
-if TYPE_CHECKING:
-    from .export.lifetime import Deadline
-
-
-#: Names of our parts of the end of the process.
-_OPEN_SPANS: Final = "otel_llm_bridge: open spans"
-_COMPLETION_HOOK: Final = "otel_llm_bridge: completion hook"
+_CALLBACKS: Final = f"{__package__}.callbacks"
 
 
 class LiteLLMInstrumentor(BaseInstrumentor):  # type: ignore[misc]
@@ -68,62 +58,27 @@ class LiteLLMInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         if settings.disabled:
             logger.info("OTEL_LLM_BRIDGE_DISABLED is set: nothing is instrumented")
             return
-        self.providers = Providers(settings, tracer_provider, meter_provider, logger_provider)
+        self.providers = providers = Providers(settings, tracer_provider, meter_provider, logger_provider)
         patches: list[Patch] = []
         self._patches = patches
-        self._take_part_in_the_end(settings)
-        # When it is needed, for it imports what the user names; and once, for it may start an uploader.
-        policy = functools.cache(lambda: _content_policy(settings))
-
-        def patch() -> None:
-            if self._patches is patches:  # not uninstrumented meanwhile
-                with guarded("patching litellm"):
-                    self._patch(patches, policy)
-
-        def patch_proxy() -> None:
-            if self._patches is patches:
-                with guarded("patching the LiteLLM Proxy"):
-                    self._patch_proxy(patches, policy)
-
-        when_imported("litellm", patch)
-        when_imported("litellm.proxy.proxy_server", patch_proxy)
-
-    def _patch(self, patches: list[Patch], content_policy: Callable[[], ContentPolicy]) -> None:
-        from .litellm import install
-
-        assert self.providers is not None
-        assert self.settings is not None
-        providers, policy = self.providers, content_policy()
-        layers = {
-            "inference": inference_layer(providers, self.settings, policy),
-            "router": router_layer(providers, self.settings, policy),
-            "below": below_layer(providers, self.settings),
-        }
-        for layer in layers.values():
-            layer.at_end(request.inherit)
-        patches.extend(install(settings=self.settings, **layers))
-        if self.settings.metrics != "none":
-            # After LiteLLM's readers: they complete the facts at the end of a call.
-            recorder = Recorder(providers, self.settings.metrics, self.settings.metrics_series_max)
-            for layer in (layers["inference"], layers["router"]):
-                layer.at_end(recorder.record)
-                layer.at_event(recorder.event, recorder.events)
-
-    def _patch_proxy(self, patches: list[Patch], content_policy: Callable[[], ContentPolicy]) -> None:
-        from .litellm import proxy
-
-        assert self.providers is not None
-        assert self.settings is not None
-        patches.extend(proxy.install(self.providers, self.settings, content_policy()))
-
-    def _take_part_in_the_end(self, settings: Settings) -> None:
         from .export import lifetime
 
         lifetime.install(settings)
-        callbacks.install(settings, lambda: self.providers.tracer if self.providers else NoOpTracer())
-        lifetime.at_end(lifetime.Stage.FINISH_SPANS, _OPEN_SPANS, _finish_open)
-        lifetime.after_fork_in_child(invocation.disown_open)
-        lifetime.after_fork_in_child(streams.after_fork)
+
+        def when(module: str, then: Callable[[], list[Patch]]) -> None:
+            def run() -> None:
+                if self._patches is patches:  # not uninstrumented meanwhile
+                    with guarded(f"instrumenting {module}"):
+                        patches.extend(then())
+
+            when_imported(module, run)
+
+        # All that belongs to a call is imported with LiteLLM: a program that makes no call does not wait for it.
+        # The policy is made when it is needed, for it imports what the user names; and once, for it may start an uploader.
+        policy = functools.cache(lambda: _wiring().content_policy(settings))
+        when(_CALLBACKS, lambda: _take_callbacks(settings, providers))
+        when("litellm", lambda: _wiring().calls(settings, providers, policy()))
+        when("litellm.proxy.proxy_server", lambda: _wiring().proxy_requests(settings, providers, policy()))
 
     def _uninstrument(self, **_kwargs: Any) -> None:
         from .export import lifetime
@@ -131,26 +86,21 @@ class LiteLLMInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         patches, self._patches = self._patches, None
         if patches is not None:
             restore(patches)
-            callbacks.uninstall()
         if self.providers is not None:
-            for name in (_OPEN_SPANS, _COMPLETION_HOOK):
-                lifetime.remove(name)
             if self.providers.pipeline is None:
                 # A pipeline of our own outlives the patches: what has ended must still be delivered.
                 lifetime.uninstall()
             self.providers = None
 
 
-def _content_policy(settings: Settings) -> ContentPolicy:
-    from .export import lifetime
-
-    policy = ContentPolicy.of(settings)
-    hook = policy.hook
-    if hook is not None and isinstance(settings.completion_hook, str):  # one that we have made, and nobody else closes
-        lifetime.at_end(lifetime.Stage.SHUTDOWN, _COMPLETION_HOOK, lambda deadline: completion_hook.close(hook, deadline.remaining()))
-    return policy
+def _take_callbacks(settings: Settings, providers: Providers) -> list[Patch]:
+    """Somebody may register callbacks from now on: the user, or the wiring, which imports them too."""
+    callbacks = sys.modules[_CALLBACKS]
+    callbacks.install(settings, lambda: providers.tracer)
+    return [Patch(Target(_CALLBACKS, "install"), callbacks.uninstall)]
 
 
-def _finish_open(deadline: Deadline) -> None:
-    streams.settle_left_streams(min(1.0, deadline.remaining()))
-    invocation.finish_open(names.OUTCOME_PROCESS_EXIT)
+def _wiring() -> Any:
+    from . import wiring
+
+    return wiring

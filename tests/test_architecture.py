@@ -59,7 +59,7 @@ IMPORTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], bool, dict[str, str]]
     f"{OURS}/ and only through one door": (
         (f"{OURS}/litellm/",), (f"{OURS}.litellm.",), True,
         {
-            f"{OURS}/instrumentor.py": "the door",
+            f"{OURS}/wiring.py": "the door",
             f"{OURS}/proxy.py": "the Proxy wants an object of a class of LiteLLM's",
             f"{OURS}/doctor/probe.py": "runs inside the examined program, and looks whether the table's functions are wrapped",
         },
@@ -97,9 +97,6 @@ LONG = {
     f"{OURS}/export/segment.py": 304,
     f"{OURS}/export/spool.py": 360,
     f"{OURS}/export/transport.py": 316,
-    f"{OURS}/litellm/answers.py": 301,
-    f"{OURS}/litellm/conversations.py": 306,
-    f"{OURS}/litellm/reading.py": 373,
 }
 SIZE = 300
 

@@ -47,7 +47,7 @@ Labels = Mapping[str, Any]
 class _Instrument:
     """What the two kinds share.
 
-    A label set is known by the identity of its mapping, which is kept: `metrics.Series` has one for each.
+    A label set is known by the identity of its mapping, which is kept: `series.Series` has one for each.
     """
 
     def __init__(self, stock: Any, name: str, unit: str, description: str) -> None:

@@ -13,7 +13,8 @@ from ..guard import fault
 from ..invocation import Invocation
 from ..streams import ChunkReader
 from .access import Facts, first, get, peek
-from .conversations import content, part, said_by_model
+from .blocks import content, part
+from .conversations import said_by_model
 
 #: Finish reasons of the APIs -> those that the schema names.
 _FINISH: Final = {
@@ -95,14 +96,10 @@ def _plain(response: Any) -> list[Message]:
     return [_answer(content(pages), "stop")] if pages else _rerank(response)
 
 
-def _nothing(response: Any) -> list[Message]:
-    return []
-
-
 #: By the names of `reading.RESPONSES`. Of an embedding nothing is read: its vectors are data.
 READERS: Final[dict[str, Callable[[Any], list[Message]]]] = {
     "chat": _chat,
-    "embedding": _nothing,
+    "embedding": lambda _response: [],
     "responses": _responses,
     "messages": _messages,
     "generate_content": _generate_content,
@@ -182,8 +179,7 @@ def _chat_chunk(pieces: Pieces, chunk: Any) -> None:
     for choice in peek(chunk, "choices") or ():
         index, delta = peek(choice, "index") or 0, peek(choice, "delta")
         thought, said = peek(delta, "reasoning_content"), peek(delta, "content")
-        if said is None:
-            said = peek(choice, "text")
+        said = peek(choice, "text") if said is None else said
         if isinstance(thought, str) and thought:
             pieces.add(index, "reasoning", "reasoning", thought)
         if isinstance(said, str) and said:

@@ -19,6 +19,7 @@ from otel_llm_bridge import callbacks, invocation, metrics
 from otel_llm_bridge.demo.provider import FakeProvider
 from otel_llm_bridge.providers import Providers
 from otel_llm_bridge.semconv import metrics as names
+from otel_llm_bridge.series import Series
 from otel_llm_bridge.settings import Settings
 from otel_llm_bridge.telemetry import inference_layer
 
@@ -274,7 +275,7 @@ def test_five_hundred_models_of_real_calls(record: Callable[..., Recording], pro
 def test_series_stay_few(calls: list[tuple[str | None, ...]], most: int) -> None:
     """Whatever comes, there are at most so many label sets, the first come keep their names, and names go first."""
     labels = (names.Label("name", "name", True), names.Label("other name", "other name", True), names.Label("kind", "kind"))
-    series = metrics.Series("m", labels, most)
+    series = Series("m", labels, most)
     seen = {tuple(sorted(series.attributes(values).items())) for values in calls}
     assert len(seen) <= most
     for values in dict.fromkeys(calls[: most - most // 4]):
@@ -285,7 +286,7 @@ def test_series_stay_few(calls: list[tuple[str | None, ...]], most: int) -> None
 
 def test_the_limit_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     """When names begin to be left out there is one warning, which names the metric and the setting."""
-    series = metrics.Series("some.metric", (names.Label("name", "name", True),), 8)
+    series = Series("some.metric", (names.Label("name", "name", True),), 8)
     for number in range(100):
         series.attributes((str(number),))
     (line,) = [record.getMessage() for record in caplog.records]
