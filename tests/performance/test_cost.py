@@ -27,6 +27,7 @@ from benchmarks.scenarios import TRIVIAL
 import litellm, otel_llm_bridge
 
 trivial.replace()
+options = {"handle_signals": False, "metrics": "none" if "no metrics" in sys.argv else "released"}
 trace.set_tracer_provider(TracerProvider(sampler=ALWAYS_OFF if "sampled out" in sys.argv else ALWAYS_ON))
 metrics.set_meter_provider(MeterProvider([InMemoryMetricReader()]))
 hand = Hand()
@@ -66,11 +67,11 @@ result = {"functions by hand": functions(by_hand)}
 blocks = {"by hand": [], "ours": []}
 for _ in range(7):  # in turn, so that both see the same machine
     blocks["by hand"].append(block(by_hand))
-    otel_llm_bridge.instrument(handle_signals=False)
+    otel_llm_bridge.instrument(**options)
     block(one)
     blocks["ours"].append(block(one))
     otel_llm_bridge.uninstrument()
-otel_llm_bridge.instrument(handle_signals=False)
+otel_llm_bridge.instrument(**options)
 result["ratio"] = statistics.median(a / b for a, b in zip(blocks["ours"], blocks["by hand"]))
 for scenario in ("wrapper", "100 kB prompt", "200 messages", "100 chunks", "1000 chunks"):
     result[scenario] = functions(caller(scenario))
@@ -101,12 +102,12 @@ def sampled_out() -> dict[str, Any]:
 
 def test_a_call_beside_a_span_by_hand(recorded: dict[str, Any]) -> None:
     """A call costs no more than a few hand-written spans, before export."""
-    assert recorded["ratio"] < 6
+    assert recorded["ratio"] < 5
 
 
 def test_functions_of_a_call(recorded: dict[str, Any]) -> None:
     """A call runs a bounded number of Python functions, whatever the load of the machine."""
-    assert recorded["functions by hand"] < recorded["wrapper"] < 900
+    assert recorded["functions by hand"] < recorded["wrapper"] < 700
 
 
 @pytest.mark.parametrize("prompt", ["100 kB prompt", "200 messages"])
@@ -116,8 +117,10 @@ def test_content_that_is_off_is_not_touched(prompt: str, recorded: dict[str, Any
 
 
 def test_functions_of_a_chunk(recorded: dict[str, Any]) -> None:
-    """One more chunk of a stream runs a dozen functions, and records nothing."""
-    assert (recorded["1000 chunks"] - recorded["100 chunks"]) / 900 < 20
+    """One more chunk of a stream runs a dozen functions; to record its gap in the SDK runs fifty."""
+    per_chunk = {name: (run["1000 chunks"] - run["100 chunks"]) / 900 for name, run in (("SDK", recorded), ("none", _run("no metrics")))}
+    assert per_chunk["none"] < 16
+    assert per_chunk["SDK"] < 75
 
 
 def test_sampled_out_builds_less(recorded: dict[str, Any], sampled_out: dict[str, Any]) -> None:

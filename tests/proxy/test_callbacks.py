@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from otel_llm_bridge.demo.provider import FakeProvider
 from otel_llm_bridge.viewer import Receiver
 
+from ..export.support import until
 from . import support
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -39,10 +39,7 @@ class Report:
 
     def wait_for(self, condition: Callable[[], bool], timeout: float = 30) -> None:
         """Until ``condition`` holds."""
-        deadline = time.monotonic() + timeout
-        while not condition():
-            assert time.monotonic() < deadline, self.path.read_text()
-            time.sleep(0.05)
+        until(condition, timeout, f"the condition on {self.path}")
 
 
 def _leave_early(proxy: support.Proxy) -> None:
