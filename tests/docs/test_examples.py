@@ -101,7 +101,7 @@ def _commands() -> Iterator[Any]:
                 yield pytest.param(line[2:].partition("  #")[0], id=f"{row.id}: {line[2:50]}")
 
 
-@pytest.mark.parametrize("line", _commands())
+@pytest.mark.parametrize("line", list(_commands()))
 def test_command(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line is one that is accepted: subcommands and options, targets of make, files, extras."""
     words = shlex.split(line)

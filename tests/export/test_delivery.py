@@ -12,9 +12,10 @@ from opentelemetry.sdk.trace import TracerProvider
 from otel_llm_bridge.export import otlp_env
 from otel_llm_bridge.export.delivery import Delivery
 from otel_llm_bridge.export.encoding import Encoder
+from otel_llm_bridge.export.http_transport import retry_after
 from otel_llm_bridge.export.ledger import FlushReport
 from otel_llm_bridge.export.processors import DeliverySpanProcessor
-from otel_llm_bridge.export.transport import connect, retry_after
+from otel_llm_bridge.export.transport import connect
 from otel_llm_bridge.viewer.faults import Fault
 from otel_llm_bridge.viewer.receiver import Receiver
 

@@ -12,10 +12,10 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from otel_llm_bridge.export.delivery import Delivery
 from otel_llm_bridge.export.encoding import Encoder
+from otel_llm_bridge.export.http_transport import HttpTransport
 from otel_llm_bridge.export.otlp_env import HTTP, Endpoint
 from otel_llm_bridge.export.processors import DeliverySpanProcessor
 from otel_llm_bridge.export.spool import Spool
-from otel_llm_bridge.export.transport import HttpTransport
 from otel_llm_bridge.viewer.faults import Fault
 from otel_llm_bridge.viewer.receiver import Receiver
 
