@@ -95,7 +95,8 @@ def test_arguments_are_not_mutated(make_bridge: Callable[..., Bridge], openai_kw
     def after() -> tuple[dict[str, Any], set[str]]:
         kwargs = asked()
         litellm.completion(model="openai/gpt-4o-mini", **kwargs, **openai_kwargs)
-        return kwargs, set(kwargs.pop("metadata"))
+        # LiteLLM writes `hidden_params` from a thread, with the bridge and without: perhaps not yet.
+        return kwargs, set(kwargs.pop("metadata")) - {"hidden_params"}
 
     without = after()
     make_bridge()
