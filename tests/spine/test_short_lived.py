@@ -108,7 +108,7 @@ _ENDS = {
     "SIGTERM to itself": "import signal\nasync def main():\n    await call()\n    os.kill(os.getpid(), signal.SIGTERM)\n    await asyncio.sleep(60)\nasyncio.run(main())",
     "SIGINT to itself": "import signal\nasync def main():\n    await call()\n    os.kill(os.getpid(), signal.SIGINT)\n    await asyncio.sleep(60)\nasyncio.run(main())",
     "a stream still held": "stream = litellm.completion(**sdk, stream=True)\nnext(stream)",
-    "a call in flight in a thread": "import threading\nthreading.Thread(target=lambda: litellm.completion(**dict(sdk, model='openai/slow-60000ms')), daemon=True).start()\nwhile not __import__('otel_llm_bridge').invocation._open: pass",
+    "a call in flight in a thread": "import threading\nthreading.Thread(target=lambda: litellm.completion(**dict(sdk, model='openai/slow-60000ms')), daemon=True).start()\nwhile not __import__('otel_llm_bridge').invocation._open: threading.Event().wait(0.01)",
     "a child of multiprocessing": "import multiprocessing\nchild = multiprocessing.get_context('fork').Process(target=lambda: litellm.completion(**sdk)); child.start(); child.join()",
     "a forked child": "pid = os.fork()\nif not pid:\n    litellm.completion(**sdk)\n    sys.exit(0)\nos.waitpid(pid, 0)",
 }  # fmt: skip
