@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,7 @@ def call(): return litellm.acompletion(**sdk)
         assert span.attributes[marks[end]] == "process_exit"
 
 
+@pytest.mark.skipif(version("litellm").startswith("1.80."), reason="LiteLLM 1.80 delivers the one call of this program itself")
 def test_the_control_sees_the_loss(provider: FakeProvider, tmp_path: Path) -> None:
     """Without the bridge, LiteLLM's own ``otel`` callback delivers nothing in the same program: the tests can see loss."""
     program = f"import litellm\n{_SET_UP}\n{_CALLBACK}\nlitellm.callbacks = ['otel']\nasyncio.run(router.acompletion(**asked))"
