@@ -68,6 +68,14 @@ class _Instrument:
             points = [self._point(point, now) for point in self._points.values()]
         return Metric(self._name, self._description, self._unit, self._data(points)) if points else None
 
+    def _add(self, labels: Labels) -> Any:
+        """A label set that was not known."""
+        point = self._points[id(labels)] = self._new(labels)
+        return point
+
+    def _new(self, labels: Labels) -> Any:
+        raise NotImplementedError
+
     def _point(self, point: Any, now: int) -> Any:
         raise NotImplementedError
 
@@ -93,12 +101,13 @@ class Counter(_Instrument):
             self._stock.add(amount, attributes, context)
         exemplar = _exemplar(amount, context)
         with self._lock:
-            point = self._points.get(id(attributes))
-            if point is None:
-                point = self._points[id(attributes)] = _Sum(attributes)
+            point = self._points.get(id(attributes)) or self._add(attributes)
             point.value += amount
             if exemplar is not None:
                 point.exemplar = exemplar
+
+    def _new(self, labels: Labels) -> _Sum:
+        return _Sum(labels)
 
     def _point(self, point: _Sum, now: int) -> NumberDataPoint:
         kept, point.exemplar = point.exemplar, None
@@ -135,9 +144,7 @@ class BucketHistogram(_Instrument):
         bounds = self._bounds
         exemplar = _exemplar(amounts[-1], context)
         with self._lock:
-            point = self._points.get(id(attributes))
-            if point is None:
-                point = self._points[id(attributes)] = _Buckets(attributes, len(bounds) + 1)
+            point = self._points.get(id(attributes)) or self._add(attributes)
             counts = point.counts
             for amount in amounts:
                 bucket = bisect_left(bounds, amount)
@@ -150,6 +157,9 @@ class BucketHistogram(_Instrument):
         if self.is_shared:
             for amount in amounts:
                 self._stock.record(amount, attributes, context)
+
+    def _new(self, labels: Labels) -> _Buckets:
+        return _Buckets(labels, len(self._bounds) + 1)
 
     def _point(self, point: _Buckets, now: int) -> HistogramDataPoint:
         kept, point.exemplars = point.exemplars, {}

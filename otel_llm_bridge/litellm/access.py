@@ -61,8 +61,5 @@ def clean(facts: Facts) -> Facts:
     return {
         name: value
         for name, value in facts.items()
-        if value is not None and (value.__class__ in _PLAIN or isinstance(value, (str, int, float)) or (isinstance(value, list) and value))
+        if isinstance(value, (str, int, float)) or (isinstance(value, list) and value)
     }
-
-
-_PLAIN: Final = frozenset({str, int, float, bool})
