@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import itertools
-import sys
 import threading
 import types
 import weakref
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ..guard import logger
+from .identity import GIVEN, OBJECT, key_of
 from .points import Bound, UnknownPoint, bind, expand, is_logger, name_of, points_of
 
 MODES: Final = ("inline", "tracked", "background")
@@ -19,7 +19,6 @@ MODES: Final = ("inline", "tracked", "background")
 #: Turns the name of an integration into its logger object. Set by what knows that library.
 Resolver = Callable[[str], Any]
 
-_PLAIN: Final = (str, int, float, bool, bytes, type(None))
 _FIGURES: Final = ("accepted", "completed", "failed", "timed_out", "pending")
 _serial: Final = itertools.count()
 
@@ -199,14 +198,14 @@ class Registry:
         else:
             default = "both" if isinstance(callback, str) else "success"
             points = expand(default if on is None else on)
-        return Registration(self, callback, points, mode, _key_of(callback) if key is None else ("key", key), owner, timeout, on_error)
+        return Registration(self, callback, points, mode, key_of(callback, key), owner, timeout, on_error)
 
     def _merge(self, known: Registration, made: Registration, callback: Any) -> None:
         """The same callback again: one registration, at the points of both; a newer object takes the older one's place."""
         old = known.callback
         known.points = expand(known.points + made.points)
         known.mode, known.timeout, known.on_error, known._owner = made.mode, made.timeout, made.on_error, made._owner
-        if old is not callback and old is not None and known.key[0] == "object" and type(old) is type(callback):
+        if old is not callback and old is not None and known.key[0] == OBJECT and type(old) is type(callback):
             logger.warning(
                 "callback %s takes the place of another one of the same class and configuration; "
                 "register it with a key of its own if both are to be called",
@@ -273,48 +272,11 @@ def _weak(owner: Any, registration: Registration) -> Any:
         raise TypeError(f"{type(owner).__qualname__} cannot be an owner: there are no weak references to it") from None
 
 
-def _key_of(callback: Any) -> tuple[Any, ...]:
-    """What makes two callbacks the same: name, identity, or class and configuration.
-
-    A function or class of a module that has been loaded again is the same as the stale one before.
-    """
-    if isinstance(callback, str):
-        return ("name", callback)
-    if isinstance(callback, types.MethodType):
-        return ("method", id(callback.__self__), _home(callback.__func__) or id(callback.__func__))
-    if not is_logger(callback):
-        return ("function", _home(callback) or id(callback))
-    settings = sorted((name, _frozen(value)) for name, value in getattr(callback, "__dict__", {}).items())
-    return ("object", _home(type(callback)) or id(type(callback)), tuple(settings))
-
-
-def _home(thing: Any) -> str | None:
-    """Module and name, of what can be found by them; ``None`` for what was made inside a function."""
-    module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
-    if not module or not name or "<" in name or getattr(thing, "__closure__", None):
-        return None
-    found: Any = sys.modules.get(module)
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    # While a module is being executed its names may not be bound yet, or still to the stale function.
-    return f"{module}:{name}" if found is None or _code_home(found) == _code_home(thing) else None
-
-
-def _code_home(thing: Any) -> tuple[Any, Any]:
-    return getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
-
-
-def _frozen(value: Any) -> Any:
-    if isinstance(value, _PLAIN):
-        return (type(value).__name__, repr(value))
-    return ("id", id(value))
-
-
 def _matches(registration: Registration, callback: Any, owner: Any, of_type: type | None, key: Any) -> bool:
     registered = registration.callback
     return (
         (callback is not None and (registered is callback or (isinstance(callback, (str, types.MethodType)) and registered == callback)))
         or (owner is not None and (registration.owner is owner or getattr(registered, "__self__", None) is owner))
         or (of_type is not None and isinstance(registered, of_type))
-        or (key is not None and registration.key == ("key", key))
+        or (key is not None and registration.key == (GIVEN, key))
     )

@@ -25,48 +25,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Final
 from urllib.parse import unquote
 
-from . import provider_openai as openai
-from . import provider_others as others
-from .provider_behaviours import ERRORS, SILENCE, VOCABULARY, Behaviour, Error, parse
+from .provider_behaviours import ERRORS, SILENCE, VOCABULARY, Behaviour, parse
 from .provider_http import ClientLeft, Connection, HttpRequest
-from .provider_reply import Answer, Call, compose, json_answer, prompt_of
+from .provider_reply import Call, compose, json_answer, prompt_of
+from .provider_routes import OPENAI, Dialect, route_of
 
-
-@dataclasses.dataclass(frozen=True)
-class Dialect:
-    """How one API writes down an error: as a body, and in the middle of a stream."""
-
-    error: Callable[[Error, str, int], dict[str, Any]]
-    event: Callable[[Error, str, int], bytes]
-
-
-_OPENAI: Final = Dialect(openai.error_body, openai.error_event)
-_RESPONSES: Final = Dialect(openai.error_body, openai.response_error_event)
-_ANTHROPIC: Final = Dialect(others.anthropic_error, others.anthropic_error_event)
-_GOOGLE: Final = Dialect(others.google_error, others.google_error_event)
-_COHERE: Final = Dialect(others.cohere_error, openai.error_event)
-
-#: End of the path → who is spoken to, and what writes the answer down. The first match counts.
-ROUTES: Final[Sequence[tuple[re.Pattern[str], Dialect, Callable[[Call], Answer]]]] = tuple(
-    (re.compile(pattern + "$"), dialect, answer)
-    for pattern, dialect, answer in (
-        (r"/chat/completions", _OPENAI, openai.chat),
-        (r"/completions", _OPENAI, openai.completion),
-        (r"/embeddings", _OPENAI, openai.embeddings),
-        (r"/responses", _RESPONSES, openai.responses),
-        (r"/images/(generations|edits)", _OPENAI, openai.images),
-        (r"/audio/(transcriptions|translations)", _OPENAI, openai.transcription),
-        (r"/audio/speech", _OPENAI, openai.speech),
-        (r"/moderations", _OPENAI, openai.moderations),
-        (r"/models", _OPENAI, openai.models),
-        (r"/messages", _ANTHROPIC, others.messages),
-        (r"/messages/count_tokens", _ANTHROPIC, others.count_tokens),
-        (r":generateContent", _GOOGLE, others.generate_content),
-        (r":streamGenerateContent", _GOOGLE, others.stream_generate_content),
-        (r":countTokens", _GOOGLE, others.google_count_tokens),
-        (r"/rerank", _COHERE, others.rerank),
-    )
-)
 _UNKNOWN: Final = dataclasses.replace(ERRORS["error-400"], status=418)
 _AS: Final = re.compile(r"^/as/([^/]+)(/.*)$")
 _MODEL_IN_PATH: Final = re.compile(r"/(?:models|deployments)/(.+?)(?=/|:\w+$)")
@@ -266,8 +229,8 @@ class FakeProvider:
         return turns[min(turn, len(turns) - 1)]
 
     async def _answer(self, connection: Connection, received: Received, behaviour: Behaviour | None) -> None:
-        route = next((row for row in ROUTES if row[0].search(received.path)), None)
-        dialect = route[1] if route else _OPENAI
+        route = route_of(received.path)
+        dialect = route.dialect if route else OPENAI
         headers = {"x-request-id": f"req_{received.number:06d}", "request-id": f"req_{received.number:06d}"}
         headers |= {"openai-processing-ms": "5", "x-ratelimit-limit-requests": "1000", "x-ratelimit-remaining-requests": "999"}
         error = behaviour.error if behaviour else dataclasses.replace(_UNKNOWN, message=f"no such behaviour: {received.behaviour}")
@@ -285,7 +248,7 @@ class FakeProvider:
             body = json_answer(dialect.error(error, message, received.number))
             return await connection.send(error.status, body.content_type, body.body, {**headers, **error.headers})
         call = Call(received.number, received.model, received.json, behaviour, compose(received.json, behaviour))
-        answer = route[2](call)
+        answer = route.answer(call)
         if answer.chunks is None:
             body_bytes = answer.body[: len(answer.body) // 2] if behaviour.bad_json else answer.body
             return await connection.send(200, answer.content_type, body_bytes, headers)
