@@ -11,6 +11,7 @@ import pytest
 from otel_llm_bridge.viewer.faults import Fault
 from otel_llm_bridge.viewer.receiver import Receiver
 
+from .matrix import ROWS, measure
 from .support import SLACK, Ended, Program, missing, received, run
 
 #: What the end of the process may take in these tests, in seconds.
@@ -155,3 +156,28 @@ def test_the_control_loses_and_does_not_say_how_much(tmp_path: Path, receiver: R
     receiver.fault = Fault.slow(0.05)
     run("[tracer.start_span('s').end() for _ in range(50_000)]", tmp_path, receiver, kind="control")
     assert len(received(receiver)) < 45_000
+
+
+#: The rows of `matrix` that no signal, server or timeout makes slow.
+_QUICK = ("SIGKILL", "os._exit", "os.fork and os._exit")
+_LOSSES = [
+    pytest.param(name, count, marks=() if name in _QUICK else pytest.mark.slow)
+    for name, row in ROWS.items()
+    if not row.away
+    for count in row.counts or (10, 1_000)
+]
+
+
+@pytest.mark.parametrize(("name", "count"), _LOSSES)
+def test_one_later_process_delivers_what_an_end_left(name: str, count: int, tmp_path: Path) -> None:
+    """With the spool no span is lost, however the program ends; the plain SDK loses some, so that the test can see it."""
+    row = ROWS[name]
+    if row.needs:
+        pytest.importorskip(row.needs)
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    ours.mkdir()
+    theirs.mkdir()
+    result = measure(name, count, ours)
+    assert (result.ended >= count, result.lost) == (True, 0), result
+    if 0 < row.shows <= count:
+        assert measure(name, count, theirs, "control").lost > 0
