@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import threading
 from functools import cached_property
-from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import _logs, metrics, trace
 
 from .guard import guarded, logger
 from .semconv import gen_ai
+from .versions import version_of
 
 if TYPE_CHECKING:
     from .export.pipeline import Pipeline
     from .settings import Settings
 
-SCOPE = "otel_llm_bridge"
-
-
-def version() -> str:
-    """The version of this package."""
-    try:
-        return metadata.version("otel-llm-bridge")
-    except metadata.PackageNotFoundError:
-        return "0"
+#: Name of the instrumentation scope.
+SCOPE: Final = "otel_llm_bridge"
 
 
 class Providers:
@@ -55,7 +48,7 @@ class Providers:
         provider = self.tracer_provider()
         with guarded("provider"):
             self._watch(provider)
-        return trace.get_tracer(SCOPE, version(), tracer_provider=provider, schema_url=gen_ai.SCHEMA_URL)
+        return trace.get_tracer(SCOPE, version_of() or "0", tracer_provider=provider, schema_url=gen_ai.SCHEMA_URL)
 
     def tracer_provider(self) -> Any:
         """The user's provider as an argument, or the global one, or our own."""
@@ -101,13 +94,13 @@ class Providers:
     def meter(self) -> Any:
         """The meter, after the tracer: the pipeline may have brought a provider."""
         _ = self.tracer
-        return metrics.get_meter(SCOPE, version(), meter_provider=self._given[1], schema_url=gen_ai.SCHEMA_URL)
+        return metrics.get_meter(SCOPE, version_of() or "0", meter_provider=self._given[1], schema_url=gen_ai.SCHEMA_URL)
 
     @cached_property
     def logger(self) -> Any:
         """The logger of the events that come after a span has ended."""
         _ = self.tracer
-        return _logs.get_logger(SCOPE, version(), logger_provider=self._given[2], schema_url=gen_ai.SCHEMA_URL)
+        return _logs.get_logger(SCOPE, version_of() or "0", logger_provider=self._given[2], schema_url=gen_ai.SCHEMA_URL)
 
 
 # Their names are private, their instances are not.

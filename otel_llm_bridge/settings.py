@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from .guard import logger
 
-_TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
+TRUE: Final = ("true", "1", "yes", "on")
+_FALSE: Final = ("false", "0", "no", "off")
 
 
 class InvalidSetting(ValueError):
@@ -21,7 +22,7 @@ class InvalidSetting(ValueError):
 
 def flag(text: str) -> bool:
     """``true``/``false`` in the usual spellings."""
-    if text.lower() in _TRUE:
+    if text.lower() in TRUE:
         return True
     if text.lower() in _FALSE:
         return False

@@ -6,11 +6,11 @@ import argparse
 import dataclasses
 import json
 import logging
-import sys
 from typing import Any
 
 from ..doctor import Examination, examine
 from ..guard import logger
+from .common import seconds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "otel-llm-bridge doctor [options] [--program app.py [arguments]]"
     parser.add_argument("--json", action="store_true", help="everything as one JSON document on stdout")
     parser.add_argument("--zero-code", action="store_true", help="instrument the program from outside, as opentelemetry-instrument does")
-    parser.add_argument("--timeout", metavar="S", type=float, default=60.0, help="what the program may take, in seconds (default: 60)")
+    parser.add_argument("--timeout", metavar="S", type=seconds, default=60.0, help="what the program may take, in seconds (default: 60)")
     parser.add_argument("--no-send", dest="send", action="store_false", help="do not send a test span")
     parser.add_argument(
         "--program", nargs=argparse.REMAINDER, default=[], metavar="app.py", help="run it, and look how it is instrumented; comes last"
@@ -53,7 +53,7 @@ def _print(found: Examination) -> None:
         _section("program", _ran(facts["program"]))
     for finding in found.findings:
         print(f"\n✗ {finding.check}: {finding.message}\n  fix: {finding.fix}")
-    print("\nno findings" if found.healthy else f"\n{len(found.findings)} finding{'s' * (len(found.findings) > 1)}", file=sys.stdout)
+    print("\nno findings" if found.healthy else f"\n{len(found.findings)} finding{'s' * (len(found.findings) > 1)}")
 
 
 def _section(name: str, text: str) -> None:

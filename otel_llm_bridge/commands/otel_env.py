@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from ..settings import TABLE, InvalidSetting, flag, number, one_of, whole, words
+from ..settings import TABLE, TRUE, InvalidSetting, number, one_of, whole, words
 
 ZERO_CODE: Final = Path(__file__).with_name("zero_code")
 _PREFIX: Final = "OTEL_EXPORTER_OTLP_"
+_EXPORTERS: Final = ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER")
 _MANY: Final = 2**31 - 1
 
 
@@ -51,7 +52,7 @@ def _named(group: str) -> Callable[[str], None]:
 _limit, _delay = whole(0, _MANY), number(0, _MANY)
 #: Variable -> its parser. Those of the bridge itself are added from the settings table.
 CHECKS: Final[Mapping[str, Callable[[str], Any]]] = {
-    "OTEL_SDK_DISABLED": flag,
+    "OTEL_SDK_DISABLED": one_of("true", "false"),  # the SDK knows no other spelling
     "OTEL_RESOURCE_ATTRIBUTES": _pairs,
     "OTEL_PROPAGATORS": _named("opentelemetry_propagator"),
     "OTEL_TRACES_SAMPLER": one_of(
@@ -111,15 +112,36 @@ def problems(environ: Mapping[str, str]) -> list[str]:
     return found
 
 
+#: Variable -> (values that switch something off, what happens then).
+_OFF: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
+    "OTEL_LLM_BRIDGE_DISABLED": (TRUE, "the bridge instruments nothing"),
+    "OTEL_SDK_DISABLED": (("true",), "the OpenTelemetry SDK records nothing"),
+    "OTEL_TRACES_EXPORTER": (("none",), "no span is exported"),
+    "OTEL_TRACES_SAMPLER": (("always_off", "parentbased_always_off"), "no trace is sampled"),
+}
+
+
+def switched_off(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables that switch the telemetry off, with their values -> what happens for it."""
+    off = {}
+    for name, (values, effect) in _OFF.items():
+        text = environ.get(name, "").strip()
+        if text.lower() in values:
+            off[f"{name}={text}"] = effect
+    ratio = environ.get("OTEL_TRACES_SAMPLER_ARG", "").strip()
+    if environ.get("OTEL_TRACES_SAMPLER", "").strip().lower().endswith("traceidratio") and ratio in ("0", "0.0"):
+        off[f"OTEL_TRACES_SAMPLER_ARG={ratio}"] = "no trace is sampled"
+    return off
+
+
 def notes(environ: Mapping[str, str]) -> list[str]:
     """What is set and will surprise: what `run` overrides, and what switches the telemetry off."""
     found = []
     ours = sorted(name for name in environ if name.startswith(_PREFIX) and environ[name].strip())
     if ours:
         found.append(f"{', '.join(ours)}: overridden for this run, telemetry goes to the built-in receiver only")
-    off = [name for name in ("OTEL_SDK_DISABLED", "OTEL_LLM_BRIDGE_DISABLED") if environ.get(name, "").strip().lower() == "true"]
-    found += [f"{name} is set: nothing will be recorded" for name in off]
-    return found
+    left = {name: value for name, value in environ.items() if name not in _EXPORTERS}
+    return found + [f"{setting}: {effect}" for setting, effect in switched_off(left).items()]
 
 
 def child_environment(
@@ -138,9 +160,7 @@ def child_environment(
         {
             _PREFIX + "ENDPOINT": endpoint,
             _PREFIX + "PROTOCOL": "http/protobuf",
-            "OTEL_TRACES_EXPORTER": "otlp",
-            "OTEL_METRICS_EXPORTER": "otlp",
-            "OTEL_LOGS_EXPORTER": "otlp",
+            **dict.fromkeys(_EXPORTERS, "otlp"),
             **report,
         }
     )

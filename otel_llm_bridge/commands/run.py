@@ -6,22 +6,21 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 from ..export.pipeline import REPORT_URL
-from ..settings import InvalidSetting, whole
 from ..viewer.delivery import Delivery
 from ..viewer.jsonl import JsonLines
 from ..viewer.receiver import Receiver
 from ..viewer.store import Store
 from ..viewer.terminal import DEFAULT_LIMIT, show
 from . import otel_env
+from .common import count_from, fail, port, reason, say
 from .supervise import CannotRun, Supervisor, find
 
-USAGE: Final = 2
 #: Enough to see a program by; a load test belongs to a Collector.
 _MAX_TRACES: Final = 10_000
 
@@ -48,7 +47,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `run` and `demo`."""
     parser.add_argument("--output", metavar="FILE", help="write the trees to FILE instead of stderr")
     parser.add_argument("--json", metavar="FILE", help="write what was received to FILE, as OTLP JSON lines")
-    parser.add_argument("--limit", metavar="N", type=number_from(0, 1_000_000), default=DEFAULT_LIMIT, help="trees that are shown, the newest (default: %(default)s)")
+    parser.add_argument("--limit", metavar="N", type=count_from(0), default=DEFAULT_LIMIT, help="trees that are shown, the newest (default: %(default)s)")
     parser.add_argument("--no-tree", dest="limit", action="store_const", const=0, help="print only the closing line")
     parser.add_argument("--http-port", metavar="N", type=port, default=0, help="port for OTLP/HTTP (default: a free one)")
     parser.add_argument("--grpc-port", metavar="N", type=port, default=0, help="port for OTLP/gRPC (default: a free one)")
@@ -57,22 +56,6 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def options_of(arguments: argparse.Namespace) -> Options:
     """The common options as parsed."""
     return Options(arguments.output, arguments.json, arguments.limit, arguments.http_port, arguments.grpc_port)
-
-
-def number_from(least: int, most: int) -> Callable[[str], int]:
-    """A whole number, as a type for argparse."""
-
-    def parse(text: str) -> int:
-        try:
-            return whole(least, most)(text)
-        except InvalidSetting as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return parse
-
-
-#: A port number; 0 is a free one.
-port: Final = number_from(0, 65535)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -92,9 +75,9 @@ def run_program(argv: Sequence[str], options: Options, supervisor: Supervisor) -
         cannot be started.
     """
     if not argv:
-        return _fail("no program is given; try: otel-llm-bridge run -- python app.py", USAGE)
+        return fail("no program is given; try: otel-llm-bridge run -- python app.py")
     if wrong := otel_env.problems(os.environ):
-        return _fail("\n  ".join(["the environment is not valid:", *wrong]), USAGE)
+        return fail("\n  ".join(["the environment is not valid:", *wrong]))
     with contextlib.ExitStack() as stack:
         try:
             find(argv[0], os.environ)
@@ -110,9 +93,9 @@ def run_program(argv: Sequence[str], options: Options, supervisor: Supervisor) -
                 )
             )
         except CannotRun as error:
-            return _fail(str(error), error.code)
+            return fail(str(error), error.code)
         except OSError as error:
-            return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), USAGE)
+            return fail(reason(error))
         for note in otel_env.notes(os.environ):
             say(note)
         environ = otel_env.child_environment(
@@ -121,7 +104,7 @@ def run_program(argv: Sequence[str], options: Options, supervisor: Supervisor) -
         try:
             code = supervisor.run(argv, environ)
         except CannotRun as error:
-            return _fail(str(error), error.code)
+            return fail(str(error), error.code)
         with contextlib.suppress(BrokenPipeError):
             finish(receiver, output, options.limit)
         return code
@@ -134,13 +117,3 @@ def finish(receiver: Receiver, output: TextIO, limit: int) -> None:
     if counts.evicted_spans:
         closing += f"; the oldest {counts.evicted_traces} traces are not shown"
     show(receiver.store, output, closing, limit)
-
-
-def say(message: str, stream: Any = None) -> None:
-    """One line on stderr; stdout belongs to the program."""
-    print(f"otel-llm-bridge: {message}", file=stream or sys.stderr, flush=True)
-
-
-def _fail(message: str, code: int) -> int:
-    say(message)
-    return code

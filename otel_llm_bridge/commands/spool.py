@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
 from ..export import spool_admin
 from ..settings import Settings
+from .common import USAGE, fail, seconds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("status", "replay", "clear"))
     parser.add_argument("--dir", help="folder of the spool; OTEL_LLM_BRIDGE_SPOOL_DIR unless given")
     parser.add_argument("--json", action="store_true", help="status as JSON")
-    parser.add_argument("--timeout", type=float, default=30.0, help="what a replay may take, in seconds")
+    parser.add_argument("--timeout", metavar="S", type=seconds, default=30.0, help="what a replay may take, in seconds")
     parser.add_argument("--yes", action="store_true", help="clear without this, and nothing is deleted")
 
 
@@ -28,7 +28,7 @@ def main(arguments: argparse.Namespace) -> int:
     settings = Settings.resolve()
     folder = arguments.dir or settings.spool_dir
     if not folder:
-        return _mistake("there is no spool: set OTEL_LLM_BRIDGE_SPOOL_DIR, or give --dir")
+        return fail("there is no spool: set OTEL_LLM_BRIDGE_SPOOL_DIR, or give --dir")
     try:
         before = spool_admin.status(folder)
         if arguments.action == "replay":
@@ -36,7 +36,7 @@ def main(arguments: argparse.Namespace) -> int:
         if arguments.action == "clear":
             return _clear(folder, before, arguments.yes)
     except OSError as error:
-        return _mistake(f"{folder} holds no spool: {error.strerror}")
+        return fail(f"{folder} holds no spool: {error.strerror}")
     print(json.dumps(before.as_dict()) if arguments.json else _text(before))
     return 0
 
@@ -67,11 +67,6 @@ def _replay(folder: str, settings: Settings, timeout: float) -> int:
 def _clear(folder: str, before: spool_admin.Status, sure: bool) -> int:
     if not sure:
         print(f"{before.waiting} spans and {before.interrupted} interrupted calls would be lost; say --yes to delete them")
-        return 2
+        return USAGE
     print(f"deleted {spool_admin.clear(folder)} files")
     return 0
-
-
-def _mistake(message: str) -> int:
-    print(f"otel-llm-bridge spool: {message}", file=sys.stderr)
-    return 2

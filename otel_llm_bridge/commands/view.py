@@ -16,7 +16,7 @@ from ..viewer.page import Pages, html
 from ..viewer.receiver import Receiver
 from ..viewer.store import Store
 from ..viewer.terminal import show
-from .run import USAGE, number_from, port, say
+from .common import count_from, fail, port, reason, say
 
 _MB: Final = 1024 * 1024
 _ENDS: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
     parser.add_argument("--http-port", metavar="N", type=port, default=4318, help="port for OTLP/HTTP and the page (default: 4318; 0 is a free one)")
     parser.add_argument("--grpc-port", metavar="N", type=port, default=4317, help="port for OTLP/gRPC (default: 4317; 0 is a free one)")
-    parser.add_argument("--max-traces", metavar="N", type=number_from(1, 1_000_000), default=1000, help="traces that are kept; beyond it the oldest go (default: 1000)")
-    parser.add_argument("--max-memory", metavar="MB", type=number_from(1, 1_000_000), default=256, help="memory for spans; beyond it the oldest traces go (default: 256)")
+    parser.add_argument("--max-traces", metavar="N", type=count_from(1), default=1000, help="traces that are kept; beyond it the oldest go (default: 1000)")
+    parser.add_argument("--max-memory", metavar="MB", type=count_from(1), default=256, help="memory for spans; beyond it the oldest traces go (default: 256)")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -56,9 +56,7 @@ def main(arguments: argparse.Namespace) -> int:
         if arguments.tree:
             show(store, sys.stdout, limit=arguments.max_traces)
     except (InvalidOtlp, OSError) as error:
-        named = isinstance(error, OSError) and error.filename
-        say(f"{error.filename}: {error.strerror}" if named else str(error))  # type: ignore[union-attr]
-        return USAGE
+        return fail(reason(error))
     return 0
 
 

@@ -6,12 +6,12 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 from ..commands import otel_env
 from ..settings import TABLE, Settings
+from ..versions import version_of
 from .findings import Row
 
 Findings = Iterator[tuple[str, str]]
@@ -40,18 +40,11 @@ class Environment:
     @classmethod
     def of(cls, variables: Mapping[str, str]) -> Environment:
         """The environment of a program that would be started with ``variables``."""
-        return cls(variables, Settings.resolve(variables), {name: _version(name) for name in PACKAGES})
+        return cls(variables, Settings.resolve(variables), {name: version_of(name) for name in PACKAGES})
 
     def get(self, name: str) -> str:
         """A variable, without blanks around it; empty when it is not set."""
         return self.variables.get(name, "").strip()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _litellm(seen: Environment) -> Findings:
@@ -99,21 +92,9 @@ def _unknown_names(seen: Environment) -> Findings:
             )
 
 
-#: Variable -> (values that switch everything off, what happens).
-_OFF: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
-    "OTEL_LLM_BRIDGE_DISABLED": (("true", "1", "yes", "on"), "the bridge instruments nothing"),
-    "OTEL_SDK_DISABLED": (("true",), "the OpenTelemetry SDK records nothing"),
-    "OTEL_TRACES_EXPORTER": (("none",), "no span is exported"),
-    "OTEL_TRACES_SAMPLER": (("always_off", "parentbased_always_off"), "no trace is sampled"),
-}
-
-
 def _switched_off(seen: Environment) -> Findings:
-    for name, (values, effect) in _OFF.items():
-        if seen.get(name).lower() in values:
-            yield f"{name}={seen.get(name)}: {effect}", f"unset {name}"
-    if seen.get("OTEL_TRACES_SAMPLER").lower().endswith("traceidratio") and seen.get("OTEL_TRACES_SAMPLER_ARG") in ("0", "0.0"):
-        yield "OTEL_TRACES_SAMPLER_ARG=0: no trace is sampled", "set it to a share above 0, at most 1"
+    for setting, effect in otel_env.switched_off(seen.variables).items():
+        yield f"{setting}: {effect}", f"unset {setting.partition('=')[0]}"
     disabled = {word.strip() for word in seen.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS").split(",")}
     if disabled & {"litellm_bridge", "*"}:
         yield (

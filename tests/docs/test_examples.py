@@ -112,7 +112,7 @@ def test_command(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _our_command(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module(f"otel_llm_bridge.commands.{cli.COMMANDS[words[0]][0]}")
+    module = importlib.import_module(f"otel_llm_bridge.commands.{words[0]}")
     seen: list[Any] = []
     monkeypatch.setattr(module, "main", lambda arguments: seen.append(arguments) or 0)
     assert cli.main(words) == 0

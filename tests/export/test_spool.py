@@ -368,7 +368,7 @@ def test_a_mistake_in_the_call_is_said_plainly(arguments: list[str], capsys: pyt
     """No folder, or one that is not there: one line on stderr and exit code 2."""
     monkeypatch.delenv("OTEL_LLM_BRIDGE_SPOOL_DIR", raising=False)
     assert cli.main(["spool", *arguments]) == 2
-    assert capsys.readouterr().err.startswith("otel-llm-bridge spool: ")
+    assert capsys.readouterr().err.startswith("otel-llm-bridge: ")
 
 
 def test_segments_of_one_process_are_read_in_order(tmp_path: Path) -> None:

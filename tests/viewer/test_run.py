@@ -211,6 +211,7 @@ def test_script_without_an_interpreter(tmp_path: Path) -> None:
         ("OTEL_RESOURCE_ATTRIBUTES", "nonsense", "key=value"),
         ("OTEL_PROPAGATORS", "telepathy", "tracecontext"),
         ("OTEL_SDK_DISABLED", "maybe", "true, false"),
+        ("OTEL_SDK_DISABLED", "1", "true, false"),  # the SDK takes it for false
         ("OTEL_LLM_BRIDGE_EXIT_TIMEOUT", "-1", "a number from 0"),
         ("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "a bit", "NO_CONTENT"),
     ],
@@ -222,6 +223,22 @@ def test_malformed_variable(variable: str, value: str, says: str) -> None:
     assert found[0].startswith(f"{variable}={value!r} is not valid; accepted: ") or "unknown" in found[0]
     assert says in found[0]
     assert otel_env.problems({variable: "  "}) == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "notes"),
+    [
+        ({"OTEL_LLM_BRIDGE_DISABLED": "1"}, ["OTEL_LLM_BRIDGE_DISABLED=1: the bridge instruments nothing"]),
+        ({"OTEL_LLM_BRIDGE_DISABLED": "no"}, []),
+        ({"OTEL_SDK_DISABLED": "TRUE"}, ["OTEL_SDK_DISABLED=TRUE: the OpenTelemetry SDK records nothing"]),
+        ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"}, ["OTEL_TRACES_SAMPLER_ARG=0: no trace is sampled"]),
+        ({"OTEL_TRACES_EXPORTER": "none"}, []),  # `run` has an exporter of its own
+    ],
+)
+def test_what_switches_everything_off_is_said(environ: dict[str, str], notes: list[str]) -> None:
+    """In every spelling that takes effect, and only then."""
+    assert otel_env.problems(environ) == []
+    assert otel_env.notes(environ) == notes
 
 
 def test_malformed_variables_stop_the_run() -> None:
