@@ -176,6 +176,8 @@ def run(reason: str) -> bool:
     try:
         with _budget:
             for stage in Stage:
+                if stage is Stage.FLUSH:
+                    signals.hold_main_thread()
                 hooks = [(name, hook) for name, (at, hook) in list(_hooks.items()) if at is stage]
                 end = Deadline(max(_LEAST, deadline.remaining() - whole * (1 - _SHARE[stage])))
                 if hooks and not bounded(lambda hooks=hooks, end=end: _call(hooks, end), end.remaining()):  # type: ignore[misc]

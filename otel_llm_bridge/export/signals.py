@@ -7,12 +7,14 @@ then raises the signal again), ours takes its place, too: therefore ``signal.sig
 The handler itself does next to nothing. It runs in the main thread between two bytecodes, where that thread
 may hold any lock; a flush in place can deadlock. A helper thread delivers, then the signal is raised again
 with its default action: whoever waits for the process sees that the signal ended it. The main thread goes on
-meanwhile; should it come to the end of the program, it waits for the helper and ends by the signal, too.
+meanwhile: callbacks may need its event loop, and it may hold a lock. When only the flush is left it is held for a moment,
+so that it makes no more work; should it come to the end of the program, it waits for the helper and ends by the signal, too.
 """
 
 from __future__ import annotations
 
 import _thread
+import contextlib
 import functools
 import os
 import signal
@@ -29,7 +31,11 @@ from ..guard import logger
 HANDLED: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name))
 
 #: How long the main thread has to notice that delivery is over before the process is ended without it.
-_GRACE: Final = 0.5
+_GRACE: Final = 1.0
+
+#: Seconds for which the main thread is held, and may go on in between: it may hold a lock that the flush needs.
+_HOLD: Final = 0.05
+_LET_GO: Final = 0.01
 
 #: Seconds that a busy thread keeps the interpreter while a signal is being answered; usually 0.005.
 _SWITCH_INTERVAL: Final = 0.0002
@@ -43,6 +49,10 @@ _wrapped: Callable[..., Any] | None = None
 #: The signal that is being answered, and whether everything was done about it.
 _number = 0
 _finished = False
+#: Free when everything is done. Not an event: a second signal may interrupt the wait for the first one, and an event's
+#: own lock cannot be taken twice.
+_over = _thread.allocate_lock()
+_holding = False
 
 
 def install(deliver: Callable[[str], object], is_delivering: Callable[[], bool]) -> None:
@@ -83,8 +93,17 @@ def uninstall() -> None:
 
 def after_fork() -> None:
     """A child has not been signalled yet."""
-    global _number, _finished
-    _number, _finished = 0, False
+    global _number, _finished, _over, _holding
+    _number, _finished, _over, _holding = 0, False, _thread.allocate_lock(), False
+
+
+def hold_main_thread() -> None:
+    """Keep the main thread from making more work while the rest is delivered; nothing happens without a signal."""
+    global _holding
+    if _number and not _holding:
+        _holding = True
+        with contextlib.suppress(RuntimeError):  # too late for a thread: then it is not held
+            _thread.start_new_thread(_hold, ())
 
 
 def end_if_signalled() -> None:
@@ -108,8 +127,12 @@ def _on_default_action(signum: int, frame: object) -> None:
     global _number
     if _finished or _deliver is None:
         _default_action(signum)
-    elif not _number:
+    elif _number:
+        if _holding and _over.acquire(timeout=_HOLD):
+            _over.release()
+    else:
         _number = signum
+        _over.acquire(blocking=False)
         # The interrupted thread may be busy: it gives way to those who deliver more often.
         sys.setswitchinterval(_SWITCH_INTERVAL)
         # Not `threading.Thread`: its start takes locks that the interrupted code may hold.
@@ -121,6 +144,13 @@ def _on_default_action(signum: int, frame: object) -> None:
                 _default_action(signum)
 
 
+def _hold() -> None:
+    while not _finished:
+        # A handler is the one thing that can stop the main thread.
+        os.kill(os.getpid(), _number)
+        time.sleep(_HOLD + _LET_GO)
+
+
 def _deliver_then_raise_again(signum: int) -> None:
     global _finished
     try:
@@ -128,6 +158,7 @@ def _deliver_then_raise_again(signum: int) -> None:
             _deliver(signal.Signals(signum).name)
     finally:
         _finished = True
+        _over.release()
         # Only the main thread may set a signal's action, so it is sent the signal once more.
         os.kill(os.getpid(), signum)
         time.sleep(_GRACE)
