@@ -13,7 +13,7 @@ from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untype
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from .faults import GRPC_STATUS, Fault
-from .http_server import Intake, success
+from .intake import Intake, success
 from .signals import SIGNALS, Signal
 
 _WORKERS: Final = 32

@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError, Message
 
 from . import otlp_json
 from .faults import Fault
+from .intake import Intake, success
 from .signals import BY_PATH, Signal
 
 #: The child of `otel-llm-bridge run` posts its own figures here, to be compared with what arrived.
@@ -57,11 +58,8 @@ class Refusal(Exception):
         self.reply = Reply.text(status, text)
 
 
-#: (signal, headers, body, parse, gone) -> the fault that holds for this request, after it was taken in.
-#: ``gone`` tells whether the client has given up, where the transport can know.
-Intake = Callable[[Signal, Mapping[str, str], bytes, Callable[[], Message], Callable[[], bool]], Fault]
-#: (path, query) -> the page, or None when there is none.
-Pages = Callable[[str, Mapping[str, list[str]]], "Reply | None"]
+#: (path, query) -> the answer to a GET request, or None when there is nothing at that path.
+OnGet = Callable[[str, Mapping[str, list[str]]], "Reply | None"]
 
 
 class HttpServer(socketserver.ThreadingTCPServer):
@@ -88,7 +86,7 @@ class HttpServer(socketserver.ThreadingTCPServer):
         address: tuple[str, int],
         intake: Intake,
         report: Callable[[Mapping[str, Any]], None],
-        pages: Pages | None = None,
+        pages: OnGet | None = None,
         max_bytes: int = 20 * _MB,
     ) -> None:
         self.intake, self.report, self.pages, self.max_bytes = intake, report, pages, max_bytes
@@ -261,16 +259,6 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(reply.body)
-
-
-def success(signal: Signal, fault: Fault) -> Message:
-    """The answer to a request that was taken in, with the partial success that the fault asks for."""
-    message: Message = signal.response()
-    if fault.rejected:
-        partial = message.partial_success  # type: ignore[attr-defined]
-        setattr(partial, signal.rejected_field, fault.rejected)
-        partial.error_message = "refused on request"
-    return message
 
 
 def _parse(signal: Signal, kind: str, body: bytes) -> Message:

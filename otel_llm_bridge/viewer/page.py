@@ -18,9 +18,9 @@ from urllib.parse import unquote
 from . import api
 from .http_server import Reply
 from .messages import conversation
-from .records import Attributes, LogRecord, Span, Trace
+from .records import Attributes, LogRecord, Span, Trace, logs_by_span
 from .store import Store
-from .summary import CONTENT, Totals, duration, facts, moments
+from .summary import CONTENT, Occurred, Totals, duration, facts, moments, occurred
 
 #: What the page lists at most; the newest ones.
 MAX_LISTED: Final = 1000
@@ -34,7 +34,7 @@ class Pages:
         self._store = store
 
     def __call__(self, path: str, query: Mapping[str, list[str]]) -> Reply | None:
-        """See `otel_llm_bridge.viewer.http_server.Pages`."""
+        """See `otel_llm_bridge.viewer.http_server.OnGet`."""
         if path == "/":
             return Reply(200, html(None).encode(), "text/html; charset=utf-8", {"Cache-Control": "no-store"})
         if path == "/api/view/traces":
@@ -95,10 +95,7 @@ def _words(span: Span) -> Iterable[str]:
 
 def details(trace: Trace, logs: Iterable[LogRecord] = ()) -> dict[str, Any]:
     """Everything about one trace, in the order of its tree."""
-    late: dict[str, list[LogRecord]] = {}
-    for log in logs:
-        if log.trace_id == trace.trace_id and log.span_id:
-            late.setdefault(log.span_id, []).append(log)
+    late = logs_by_span(trace.trace_id, logs)
     return {
         **_row(trace),
         "axis": ["0", *(duration((trace.end_ns - trace.start_ns) * part / 4) for part in (1, 2, 3, 4))],
@@ -108,8 +105,7 @@ def details(trace: Trace, logs: Iterable[LogRecord] = ()) -> dict[str, Any]:
 
 def _span(span: Span, depth: int, trace: Trace, logs: Iterable[LogRecord]) -> dict[str, Any]:
     logs = list(logs)
-    events = [(event.name, event.time_ns, event.attributes, False) for event in span.events]
-    events += [(log.event_name, log.time_ns or log.observed_ns, log.attributes, True) for log in logs if log.event_name]
+    events = occurred(span, logs)
     return {
         "id": span.span_id,
         "depth": depth,
@@ -129,13 +125,13 @@ def _span(span: Span, depth: int, trace: Trace, logs: Iterable[LogRecord]) -> di
         "attributes": _pairs({key: value for key, value in span.attributes.items() if key not in CONTENT}),
         "events": [
             {
-                "name": name,
-                "at": f"{'+' if at >= span.start_ns else '-'}{duration(abs(at - span.start_ns))}",
-                "ms": (at - trace.start_ns) / 1e6,
-                "late": after,
-                "attributes": _pairs({key: value for key, value in attributes.items() if key not in CONTENT}),
+                "name": event.name,
+                "at": f"{'+' if event.time_ns >= span.start_ns else '-'}{duration(abs(event.time_ns - span.start_ns))}",
+                "ms": (event.time_ns - trace.start_ns) / 1e6,
+                "late": event.late,
+                "attributes": _pairs({key: value for key, value in event.attributes.items() if key not in CONTENT}),
             }
-            for name, at, attributes, after in sorted(events, key=lambda event: event[1])
+            for event in events
         ],
         "links": [f"{link.trace_id} {link.span_id}" for link in span.links],
         "service": span.scope.service,
@@ -144,8 +140,8 @@ def _span(span: Span, depth: int, trace: Trace, logs: Iterable[LogRecord]) -> di
     }
 
 
-def _content(attributes: Attributes, events: Iterable[tuple[str, int, Attributes, bool]]) -> Iterable[tuple[str, Any]]:
-    for source in (attributes, *(event[2] for event in events)):
+def _content(attributes: Attributes, events: Iterable[Occurred]) -> Iterable[tuple[str, Any]]:
+    for source in (attributes, *(event.attributes for event in events)):
         yield from ((key, source[key]) for key in CONTENT if key in source)
 
 

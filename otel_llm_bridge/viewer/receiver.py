@@ -14,7 +14,8 @@ from google.protobuf.message import Message
 
 from .faults import Fault
 from .grpc_server import GrpcServer
-from .http_server import REPORT_PATH, HttpServer, Intake, Pages
+from .http_server import REPORT_PATH, HttpServer, OnGet
+from .intake import Intake
 from .signals import Signal
 from .store import Store
 
@@ -62,7 +63,7 @@ class Receiver:
         http_port: int = 0,
         grpc_port: int | None = 0,
         host: str = "127.0.0.1",
-        pages: Pages | None = None,
+        pages: OnGet | None = None,
         listeners: tuple[Listener, ...] = (),
         keep_bytes: int = 256 * _MB,
         max_http_bytes: int = 20 * _MB,

@@ -170,6 +170,15 @@ class LogRecord:
     scope: Scope
 
 
+def logs_by_span(trace_id: str, logs: Iterable[LogRecord]) -> dict[str, list[LogRecord]]:
+    """The log records of one trace, by the span that they belong to."""
+    found: dict[str, list[LogRecord]] = {}
+    for log in logs:
+        if log.trace_id == trace_id and log.span_id:
+            found.setdefault(log.span_id, []).append(log)
+    return found
+
+
 def plain(value: Any) -> Any:
     """OTLP's ``AnyValue`` as a Python value."""
     kind = value.WhichOneof("value")

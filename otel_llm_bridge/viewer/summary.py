@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..semconv import gen_ai, litellm
 from ..semconv.vocabulary import EVENTS
@@ -29,6 +29,15 @@ class Fact:
 
     label: str
     text: str
+
+
+class Occurred(NamedTuple):
+    """One event of a span; ``late``: it came as a log record."""
+
+    name: str
+    time_ns: int
+    attributes: Attributes
+    late: bool
 
 
 @dataclass(frozen=True)
@@ -162,17 +171,22 @@ def facts(span: Span) -> list[Fact]:
     return found
 
 
+def occurred(span: Span, logs: Iterable[LogRecord] = ()) -> list[Occurred]:
+    """What happened to a span, in order: its events, and those that came as log records, nearly always after its end."""
+    found = [Occurred(event.name, event.time_ns, event.attributes, late=False) for event in span.events]
+    found += [Occurred(log.event_name, log.time_ns or log.observed_ns, log.attributes, late=True) for log in logs if log.event_name]
+    return sorted(found, key=lambda one: one.time_ns)
+
+
 def moments(span: Span, logs: Iterable[LogRecord] = ()) -> list[Moment]:
-    """The span's events, then the lifecycle events that came as log records after its end; equal names are folded."""
+    """The same at a glance; equal names are folded."""
     kept: dict[tuple[str, bool], Moment] = {}
-    occurred = [(event.name, event.time_ns, False) for event in span.events]
-    occurred += [(log.event_name, log.time_ns or log.observed_ns, True) for log in logs if log.event_name]
-    for name, time_ns, late in sorted(occurred, key=lambda entry: entry[1]):
-        first = kept.get((name, late))
-        kept[name, late] = (
-            Moment(first.name, first.offset_ns, first.count + 1, late)
+    for one in occurred(span, logs):
+        first = kept.get((one.name, one.late))
+        kept[one.name, one.late] = (
+            Moment(first.name, first.offset_ns, first.count + 1, one.late)
             if first
-            else Moment(_SHORT.get(name, name), time_ns - span.start_ns, 1, late)
+            else Moment(_SHORT.get(one.name, one.name), one.time_ns - span.start_ns, 1, one.late)
         )
     return list(kept.values())
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TextIO
 
-from .records import LogRecord, Span, Trace
+from .records import LogRecord, Span, Trace, logs_by_span
 from .store import Store
 from .summary import Fact, Totals, duration, facts, moments
 
@@ -98,10 +98,7 @@ def show(store: Store, stream: TextIO, closing: str = "", limit: int = DEFAULT_L
 
 def tree(trace: Trace, logs: Iterable[LogRecord] = (), width: int = _PLAIN_WIDTH, glyphs: Glyphs = UNICODE) -> list[Line]:
     """One trace: a header, then each span with its duration, waterfall bar, facts, and its events on a line below."""
-    late: dict[str, list[LogRecord]] = {}
-    for log in logs:
-        if log.trace_id == trace.trace_id and log.span_id:
-            late.setdefault(log.span_id, []).append(log)
+    late = logs_by_span(trace.trace_id, logs)
     rows = list(_rows(trace, glyphs))
     name_width = min(max(_cells(prefix) + 2 + _cells(name) for prefix, _, name, _ in rows), _MAX_NAME)
     lines = [_header(trace, glyphs)]
