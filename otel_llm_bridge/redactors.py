@@ -106,15 +106,19 @@ READY_MADE: Final[Mapping[str, Redactor]] = {
     "cards": cards,
     "everything": everything,
 }
+_ACCEPTED: Final = ", ".join((*READY_MADE, "module:function"))
 
 
 def by_name(names: str) -> Redactor:
     """The redactor that the option names: ready-made ones and ``module:function``, separated by commas.
 
     Raises:
-        ImportError, AttributeError, ValueError, TypeError: there is no such redactor.
+        ImportError, AttributeError, ValueError, TypeError: there is no such redactor, or none is named.
     """
-    return chain(*(_find(name.strip()) for name in names.split(",") if name.strip()))
+    found = [_find(name.strip()) for name in names.split(",") if name.strip()]
+    if not found:  # a chain of none would let everything through
+        raise ValueError(f"no redactor is named; accepted: {_ACCEPTED}")
+    return chain(*found)
 
 
 def _find(name: str) -> Redactor:
@@ -124,7 +128,7 @@ def _find(name: str) -> Redactor:
 
     module, colon, path = name.partition(":")
     if not colon:
-        raise ValueError(f"no redactor {name!r}; accepted: {', '.join(READY_MADE)}, module:function")
+        raise ValueError(f"no redactor {name!r}; accepted: {_ACCEPTED}")
     found = functools.reduce(getattr, path.split("."), importlib.import_module(module))
     if not callable(found):
         raise TypeError(f"{name} is not callable")

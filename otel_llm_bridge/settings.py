@@ -145,10 +145,10 @@ class Settings:
     origins: Mapping[str, str]
 
     def __getattr__(self, name: str) -> Any:
-        try:
-            return self.values[name]
-        except KeyError:
-            raise AttributeError(name) from None
+        values = vars(self).get("values", {})  # a copy that is being made has none yet
+        if name not in values:
+            raise AttributeError(name)
+        return values[name]
 
     @classmethod
     def resolve(cls, environ: Mapping[str, str] | None = None, **arguments: Any) -> Settings:
@@ -187,5 +187,5 @@ def _resolve_one(row: Setting, environ: Mapping[str, str], argument: Any) -> tup
         try:
             return row.parse(text), "environment"
         except InvalidSetting as error:
-            logger.warning("%s=%s is ignored, %r holds; %s", row.variable, text, row.default, error)
+            logger.warning("%s=%r is ignored, %r holds; %s", row.variable, text[:80], row.default, error)
     return row.default, "default"

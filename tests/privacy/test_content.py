@@ -218,14 +218,15 @@ def test_redactor(provider: Any, make_bridge: Callable[..., Bridge]) -> None:
     assert "[city], [e-mail]" in said and "the redactor failed" in said
 
 
-def test_a_redactor_that_is_not_there(provider: Any, make_bridge: Callable[..., Bridge], caplog: pytest.LogCaptureFixture) -> None:
-    """Where the redactor cannot be loaded nothing is captured, and a warning says so."""
+@pytest.mark.parametrize("redactor", ["no.such.module:redact", "json:nothing", "emials", ","])
+def test_a_redactor_that_is_not_there(redactor: str, provider: Any, make_bridge: Callable[..., Bridge], caplog: pytest.LogCaptureFixture) -> None:
+    """Where the redactor cannot be loaded, or none is named, nothing is captured, and a warning says so."""
     import litellm
 
-    bridge = make_bridge(capture_content="SPAN_ONLY", redactor="no.such.module:redact")
+    bridge = make_bridge(capture_content="SPAN_ONLY", redactor=redactor)
     litellm.completion(model="openai/gpt-4o-mini", messages=[{"role": "user", "content": PROMPT}], api_base=provider.api_base, api_key="sk-x")
     assert PROMPT not in bridge.span().to_json()
-    assert "no.such.module:redact" in caplog.text
+    assert f"the redactor {redactor!r} cannot be loaded" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["completion", "completion-stream", "error"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import string
 
 import pytest
@@ -10,40 +11,94 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import otel_llm_bridge
-from otel_llm_bridge.settings import TABLE, InvalidSetting, Settings
+from otel_llm_bridge.content import ContentPolicy
+from otel_llm_bridge.guard import logger
+from otel_llm_bridge.propagation import Traceparent
+from otel_llm_bridge.settings import TABLE, InvalidSetting, Setting, Settings
+from otel_llm_bridge.who import Who
 
-_VARIABLES = [row.variable for row in TABLE]
+#: What a shell, a container or a person may have put there: any text, bytes that are no UTF-8, and what is nearly right.
 _TEXTS = st.one_of(
-    st.text(string.printable + "äß€", max_size=20),
-    st.sampled_from(["", " ", "true", "0", "-1", "1e400", "nan", "both", "none", "NO_CONTENT", "block", "*"]),
+    st.text(max_size=40),
+    st.text(st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF), min_size=1, max_size=5),
+    st.text(string.digits + "-+._eEx, ", max_size=12),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.sampled_from(["", " ", "\t\n", "true", "TRUE", "0", "-1", "1e400", "nan", "9" * 5000, "both", "none", "No_Content", "block", "*", ",", ":", "a:b", "%s %(x)s"]),
 )
 
 
-@given(st.dictionaries(st.sampled_from(_VARIABLES), _TEXTS))
-def test_no_environment_raises(environ: dict[str, str]) -> None:
-    """Whatever stands in the variables, the options resolve, and each value comes from somewhere known."""
-    settings = Settings.resolve(environ)
-    assert set(settings.origins.values()) <= {"default", "environment", "argument"}
-    for row in TABLE:
-        if not environ.get(row.variable, "").strip():
-            assert getattr(settings, row.name) == row.default
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in TABLE])
+@given(text=_TEXTS)
+def test_any_text(row: Setting, text: str) -> None:
+    """Whatever stands in an option's variable: blank is unset, what is accepted holds, all else is one warning that says what is."""
+    said = _Said()
+    with said:
+        settings = Settings.resolve({row.variable: text})
+    value, origin = settings.values[row.name], settings.origins[row.name]
+    others = {one.name: one.default for one in TABLE if one is not row}
+    assert {name: settings.values[name] for name in others} == others
+    if not text.strip():
+        assert (value, origin, said.messages) == (row.default, "default", [])
+    elif origin == "environment":
+        assert said.messages == []
+        assert value == row.parse(text.strip())
+        assert value == value, "a NaN is no setting"
+    else:
+        with pytest.raises(InvalidSetting) as refused:
+            row.parse(text.strip())
+        (message,) = said.messages
+        assert (value, origin) == (row.default, "default")
+        assert message.startswith(f"{row.variable}=")
+        assert "accepted: " in message
+        assert message.endswith(str(refused.value))
+        assert "\n" not in message
+
+
+@given(st.dictionaries(st.sampled_from([row.variable for row in TABLE]), _TEXTS))
+def test_any_environment(environ: dict[str, str]) -> None:
+    """All of them together resolve; and what is made of them (the content policy, names of redactors and hooks) is made, too."""
+    with _Said():
+        settings = Settings.resolve(environ)
+        ContentPolicy.of(settings)
+        Who(settings, ContentPolicy())
+        Traceparent(settings.traceparent_hosts).is_for("example.com")
+    assert set(settings.origins.values()) <= {"default", "environment"}
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+class _Said(logging.Handler):
+    """The bridge's log lines within the block, formatted as any handler would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+    def __enter__(self) -> None:
+        logger.addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        logger.removeHandler(self)
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in TABLE])
-def test_rows(row: object, caplog: pytest.LogCaptureFixture) -> None:
-    """Blank is the default; what is not accepted is one warning that names the variable, and the default."""
-    setting = next(one for one in TABLE if one is row)
-    assert setting.variable.startswith(("OTEL_LLM_BRIDGE_", "OTEL_INSTRUMENTATION_GENAI_"))
-    assert setting.meaning.endswith(".")
-    assert getattr(Settings.resolve({setting.variable: "  "}), setting.name) == setting.default
-    try:
-        setting.parse("\x01 not a value")
-    except InvalidSetting:
-        with caplog.at_level(logging.WARNING, logger="otel_llm_bridge"):
-            assert getattr(Settings.resolve({setting.variable: "\x01 not a value"}), setting.name) == setting.default
-        (record,) = caplog.records
-        assert setting.variable in record.getMessage()
-        assert "accepted" in record.getMessage()
+def test_rows(row: Setting) -> None:
+    """Variables are ours or OpenTelemetry's own, and the meaning is a sentence for the manual."""
+    assert row.variable.startswith(("OTEL_LLM_BRIDGE_", "OTEL_INSTRUMENTATION_GENAI_"))
+    assert row.meaning.endswith(".")
+
+
+def test_a_bad_value_is_named() -> None:
+    """By its variable, as it was written, with what holds and what is accepted."""
+    said = _Said()
+    with said:
+        assert Settings.resolve({"OTEL_LLM_BRIDGE_METRICS": "all\nof them"}).metrics == "released"
+    assert said.messages == [
+        "OTEL_LLM_BRIDGE_METRICS='all\\nof them' is ignored, 'released' holds; accepted: released, latest, both, none"
+    ]
 
 
 def test_arguments_win_and_are_checked() -> None:
