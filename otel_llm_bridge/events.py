@@ -15,14 +15,25 @@ if TYPE_CHECKING:
 
 
 @cache
+def takes_structures() -> bool:
+    """Whether the installed OpenTelemetry lets attributes of log records have structured values.
+
+    That came with the API's own class of records, and with its ``event_name``.
+    """
+    from opentelemetry._logs import LogRecord
+
+    return "event_name" in inspect.signature(LogRecord.__init__).parameters
+
+
+@cache
 def _record_factory() -> Callable[..., Any] | None:
     """Make log records in the way of the installed OpenTelemetry; ``None`` when it has only the old API.
 
     The class and its ``event_name`` moved from the SDK to the API between 1.30 and 1.45.
     """
-    from opentelemetry._logs import LogRecord
+    if takes_structures():
+        from opentelemetry._logs import LogRecord
 
-    if "event_name" in inspect.signature(LogRecord.__init__).parameters:
         return lambda logger, name, **fields: LogRecord(event_name=name, **fields)
     try:
         from opentelemetry.sdk._logs import LogRecord as SdkLogRecord  # type: ignore[attr-defined]  # not in newer ones
@@ -39,14 +50,6 @@ def _record_factory() -> Callable[..., Any] | None:
         return SdkLogRecord(attributes=attributes, resource=getattr(logger, "resource", None), **fields)
 
     return make
-
-
-@cache
-def takes_structures() -> bool:
-    """Whether the installed OpenTelemetry lets attributes of log records have structured values."""
-    from opentelemetry._logs import LogRecord
-
-    return "event_name" in inspect.signature(LogRecord.__init__).parameters
 
 
 def emit_record(

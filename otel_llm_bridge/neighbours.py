@@ -40,8 +40,9 @@ _OF_LITELLM: Final = frozenset({
     "openlit.instrumentation.litellm", "openlit.instrumentation.litellm.litellm",
 })  # fmt: skip
 
+#: Not botocore: its spans are those of requests to AWS, as an HTTP client's are.
 _CLIENTS: Final = (
-    "openai", "openai_v2", "openai_agents", "anthropic", "bedrock", "botocore", "cohere", "google_genai", "google_generativeai",
+    "openai", "openai_v2", "openai_agents", "anthropic", "bedrock", "cohere", "google_genai", "google_generativeai",
     "groq", "mistralai", "mistral", "ollama", "replicate", "sagemaker", "together", "vertexai", "watsonx", "ai21",
     "azure_ai_inference", "huggingface", "premai", "vllm",
 )  # fmt: skip
@@ -53,7 +54,6 @@ _OF_CLIENTS: Final = frozenset(
         "openlit.instrumentation.",
     )
     for client in _CLIENTS
-    if client != "botocore"
 )  # fmt: skip
 #: The official GenAI instrumentations all make their spans through these utilities.
 _UTILITIES: Final = "opentelemetry.util.genai"

@@ -157,14 +157,14 @@ def _telling(binding: Binding, call: Call) -> Binding:
         try:
             return binding.call(event)
         except Exception as error:
-            call._raised = call._raised or error
+            call.keep(error)
             raise
 
     async def asynchronous(event: Event) -> Any:
         try:
             return await binding.call(event)
         except Exception as error:
-            call._raised = call._raised or error
+            call.keep(error)
             raise
 
     return Binding(asynchronous if binding.is_async else sync, binding.is_async)

@@ -31,7 +31,7 @@ _BASE64: Final = re.compile(rf"[A-Za-z0-9+/_\-\r\n]{{{_DATA},}}={{0,2}}")
 class Conversation:
     """What one call said, as plain JSON values that nobody else holds.
 
-    The fields have the names of the facts in `semconv.vocabulary.CONTENT`.
+    The fields have the names of the facts in `semconv.content.CONTENT`.
     """
 
     system_instructions: list[Part] = field(default_factory=list)

@@ -103,7 +103,7 @@ class ContentPolicy:
         return cut(self._redact(text, tuple(secrets)), self.max_bytes)
 
     def documents(self, conversation: Conversation) -> dict[str, Document]:
-        """The conversation as it may be recorded, by the names of `semconv.vocabulary.CONTENT`."""
+        """The conversation as it may be recorded, by the names of `semconv.content.CONTENT`."""
         secrets = conversation.secrets
         return {
             name: Document([self._told(item, secrets) for item in document], self.max_bytes)

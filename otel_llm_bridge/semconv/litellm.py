@@ -1,7 +1,7 @@
 """Our own names, under ``litellm.*``: what the GenAI conventions have no name for.
 
-Nothing of ours is ever invented under ``gen_ai.``. The tables at the end are what the reference
-pages of the manual are generated from; a name that is missing there is a test failure.
+Nothing of ours is ever invented under ``gen_ai.``. Which facts and events go out under these names, with their
+types and meanings, is said by the tables in `vocabulary` and `metrics`.
 """
 
 from __future__ import annotations
