@@ -6,6 +6,8 @@ only says which of them are stale. The tests run the check.
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import inspect
 import re
 import sys
@@ -13,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from otel_llm_bridge import settings
+from otel_llm_bridge import cli, settings
 from otel_llm_bridge.semconv import content, litellm, metrics, sdk, vocabulary
 
 HERE: Final = Path(__file__).parent
@@ -111,8 +113,23 @@ def api() -> str:
     return table(("name", "what it is"), rows)
 
 
+def commands() -> str:
+    """Every subcommand with its arguments, as ``--help`` says them."""
+    rows = []
+    for name, meaning in cli.COMMANDS.items():
+        rows.append((f"**`{name}`**", meaning))
+        parser = argparse.ArgumentParser(name, add_help=False)
+        importlib.import_module(f"otel_llm_bridge.commands.{name}").add_arguments(parser)
+        for action in parser._actions:
+            called = ", ".join(action.option_strings) or str(action.metavar or "|".join(action.choices or (action.dest,)))
+            value = f" {action.metavar or action.dest.upper()}" if action.option_strings and action.nargs != 0 else ""
+            rows.append((f"`{called}{value}`", (action.help or f"the {action.dest}") % {"default": action.default}))
+    return table(("argument", "what it does"), rows)
+
+
 TABLES: Final[dict[str, Callable[[], str]]] = {
     "api": api,
+    "commands": commands,
     "settings": options,
     "inference": lambda: facts(vocabulary.INFERENCE),
     "router": lambda: facts(vocabulary.ROUTER),

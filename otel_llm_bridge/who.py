@@ -5,6 +5,8 @@
 
 The values travel in the OpenTelemetry Context: they reach the span of the logical call, each attempt and the
 log records, across threads and tasks that inherit the Context, and nothing of them is sent to the provider.
+
+In the same way `suppressed` says that a call is nobody's, and `get_trace_id` leads from an answer back to its trace.
 """
 
 from __future__ import annotations
@@ -75,11 +77,11 @@ def silence() -> context_api.Context:
 def is_suppressed() -> bool:
     """Whether the running code is in a `suppressed` block, or in one of OpenTelemetry's own."""
     context = context_api.get_current()
-    return any(context.get(key) for key in _SUPPRESSING)
+    return not _SUPPRESSING.isdisjoint(context) and any(context.get(key) for key in _SUPPRESSING)
 
 
 # The API's key got its public helper, and its name without "-key", at different times.
-_SUPPRESSING: Final = tuple(
+_SUPPRESSING: Final = frozenset(
     {_SUPPRESSED, getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"), "suppress_instrumentation"}
 )
 

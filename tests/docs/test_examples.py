@@ -52,6 +52,8 @@ def examples(*languages: str) -> list[Any]:
     return found
 
 
+#: A command in the middle of a sentence.
+_INLINE = re.compile(r"(?<!`)`((?:otel-llm-bridge|make|python) [^`\n…]+)`")
 LANGUAGES = {"python", "console", "bash", "yaml", "dockerfile", "text"}
 
 
@@ -99,6 +101,9 @@ def _commands() -> Iterator[Any]:
         for line in row.values[0].text.replace("\\\n", " ").splitlines():
             if line.startswith("$ "):
                 yield pytest.param(line[2:].partition("  #")[0], id=f"{row.id}: {line[2:50]}")
+    for page in PAGES:
+        for line in _INLINE.findall(_FENCE.sub("", page.read_text("utf-8"))):
+            yield pytest.param(line, id=f"{page.stem}: {line[:50]}")
 
 
 @pytest.mark.parametrize("line", list(_commands()))
@@ -141,9 +146,12 @@ def _launcher(words: list[str], _: pytest.MonkeyPatch) -> None:
 
 def _python(words: list[str], _: pytest.MonkeyPatch) -> None:
     if words[0] == "-m":
-        assert (ROOT / words[1].replace(".", "/")).exists()
+        path = ROOT / words.pop(1).replace(".", "/")
+        file = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
     else:
-        assert (ROOT / words[0]).exists()
+        file = ROOT / words[0]
+    source = file.read_text("utf-8")
+    assert [word for word in words[1:] if word.startswith("--") and f'"{word}"' not in source] == []
 
 
 def _anything(_words: list[str], _: pytest.MonkeyPatch) -> None:
