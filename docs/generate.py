@@ -174,6 +174,7 @@ def unused() -> set[str]:
 
 
 if __name__ == "__main__":
-    pages = stale(write="--check" not in sys.argv)
-    print("\n".join(pages) or "nothing to do")
-    raise SystemExit(bool(pages) and "--check" in sys.argv)
+    check = "--check" in sys.argv
+    todo = [*stale(write=not check), *(f"no page shows the table {name}" for name in sorted(unused()))]
+    print("\n".join(todo) or "nothing to do")
+    raise SystemExit(bool(unused()) or (check and bool(todo)))

@@ -1,4 +1,4 @@
-"""The callbacks, where they run, and what has become of them."""
+"""Where every run of a callback passes: accepted or dropped, given a place to run, accounted for exactly once."""
 
 from __future__ import annotations
 

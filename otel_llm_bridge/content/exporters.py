@@ -82,6 +82,9 @@ class RedactingExporter(SpanExporter):
 class RedactingLogExporter:
     """The same for log records: what `RedactingExporter` is for spans.
 
+    No subclass of the SDK's: that class, and what it must have, go by different names in the versions that are
+    supported. What it lacks here is the exporter's own.
+
     Args:
         exporter: a log record exporter of the SDK.
         policy: content goes on where it allows log records to have it.
