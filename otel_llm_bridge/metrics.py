@@ -24,6 +24,8 @@ from .semconv.metrics import Instrument
 from .series import Series
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
+
     from .invocation import Invocation
     from .providers import Providers
 
@@ -182,22 +184,25 @@ class _Recording:
         self._facts = tuple(label.fact for label in row.labels)
         self._series = Series(row.name, row.labels, most)
         self._measure = MEASURES[row.measure]
-        self._record = instrument.record if row.kind == "histogram" else instrument.add
-        self._record_all = getattr(instrument, "record_all", self._one_by_one)
+        self._take = getattr(instrument, "take", None) or _stock(instrument.record if row.kind == "histogram" else instrument.add)
+        self._take_all = getattr(instrument, "take_all", self._one_by_one)
 
     def record(self, invocation: Invocation, facts: Facts) -> None:
         for amount, own in self._measure(invocation):
-            attributes = self._series.attributes(tuple(map({**facts, **own}.get if own else facts.get, self._facts)))
-            if isinstance(amount, array):
-                self._record_all(amount, attributes, context=invocation.context)
-            else:
-                self._record(amount, attributes, context=invocation.context)
+            labels = self._series.attributes(tuple(map({**facts, **own}.get if own else facts.get, self._facts)))
+            take = self._take_all if amount.__class__ is array else self._take
+            take(amount, labels, invocation.context, invocation.span.get_span_context())
 
-    def _one_by_one(self, amounts: array[float], attributes: dict[str, str], context: Context) -> None:
+    def _one_by_one(self, amounts: array[float], labels: dict[str, str], context: Context, span: SpanContext) -> None:
         *others, last = amounts
         for amount in others:
-            self._record(amount, attributes, context=_NO_SPAN)  # an exemplar of one is enough, and costs a third
-        self._record(last, attributes, context=context)
+            self._take(amount, labels, _NO_SPAN, span)  # an exemplar of one is enough, and costs a third
+        self._take(last, labels, context, span)
+
+
+def _stock(record: Callable[..., None]) -> Callable[..., None]:
+    """The way into one of the SDK's instruments, which finds the span of a measurement in its Context."""
+    return lambda amount, labels, context, _span: record(amount, labels, context=context)
 
 
 def _make(meter: Any, row: Instrument) -> Any:

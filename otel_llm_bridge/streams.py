@@ -13,6 +13,7 @@ import queue
 import threading
 import time
 from array import array
+from operator import sub
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import wrapt
@@ -44,26 +45,25 @@ class StreamRecorder:
         self.context = invocation.context
         self._reader, self._feed = reader, reader.feed
         self._chunk_events = chunk_events
-        self.chunks = 0
-        self._first_clock = self._last_clock = 0.0
-        #: Seconds from each chunk to the next, for the metrics.
-        self._gaps = invocation.kept["chunk_gaps"] = array("d")
+        #: When each chunk came.
+        self._clocks = array("d")
         invocation.suspend()
         _reaper.start()
 
+    @property
+    def chunks(self) -> int:
+        """How many the caller was given."""
+        return len(self._clocks)
+
     def saw(self, chunk: Any) -> None:
         """The caller is given one more chunk."""
-        now = time.perf_counter()
-        self.chunks += 1
+        clocks = self._clocks
+        clocks.append(time.perf_counter())
         try:
-            if self.chunks == 1:
-                self._first_clock = now
+            if len(clocks) == 1:
                 self.invocation.event(names.EVENT_FIRST_CHUNK)
-            else:
-                self._gaps.append(now - self._last_clock)
-                if self._chunk_events:
-                    self.invocation.event(names.EVENT_CHUNK, {names.EVENT_CHUNK_INDEX: self.chunks - 1})
-            self._last_clock = now
+            elif self._chunk_events:
+                self.invocation.event(names.EVENT_CHUNK, {names.EVENT_CHUNK_INDEX: len(clocks) - 1})
             self._feed(chunk)
         except Exception as error:  # not `guarded`: this runs for each chunk
             fault("chunk", error)
@@ -84,8 +84,11 @@ class StreamRecorder:
         if invocation.finished:
             return
         facts: dict[str, Any] = {"stream_outcome": outcome, "stream_chunks": self.chunks}
-        if self.chunks:
-            facts["time_to_first_chunk"] = self._first_clock - invocation.clock
+        clocks = self._clocks
+        if clocks:
+            facts["time_to_first_chunk"] = clocks[0] - invocation.clock
+            # Seconds from each chunk to the next, for the metrics.
+            invocation.kept["chunk_gaps"] = array("d", map(sub, clocks[1:], clocks))
         token = context_api.attach(self.context)
         try:
             with guarded("stream"):

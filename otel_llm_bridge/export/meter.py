@@ -9,10 +9,12 @@ AlignedHistogramBucketExemplarReservoir) and metrics/data-model.md.
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
 from bisect import bisect_left
+from collections import Counter as _Tally
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -31,6 +33,7 @@ from opentelemetry.sdk.metrics.export import (
     Sum,
 )
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, TraceFlags
 
 from . import lifetime
 
@@ -40,6 +43,9 @@ _OTHERWISE: Final = (
     "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
     "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION",
 )
+
+#: An exemplar is a measurement that belongs to a span that is sampled.
+_SAMPLED: Final = int(TraceFlags.SAMPLED)
 
 Labels = Mapping[str, Any]
 
@@ -89,7 +95,7 @@ class _Sum:
     def __init__(self, labels: Labels) -> None:
         self.labels = labels
         self.value: float = 0
-        self.exemplar: tuple[float, int, trace.SpanContext] | None = None
+        self.exemplar: tuple[float, int, SpanContext] | None = None
 
 
 class Counter(_Instrument):
@@ -97,14 +103,17 @@ class Counter(_Instrument):
 
     def add(self, amount: float, attributes: Labels, context: Context | None = None) -> None:
         """Add ``amount``, which is not negative."""
+        self.take(amount, attributes, context, trace.get_current_span(context).get_span_context())
+
+    def take(self, amount: float, labels: Labels, context: Context | None, span: SpanContext) -> None:
+        """Add ``amount``; ``span`` is that of ``context``, for who knows it."""
         if self.is_shared:
-            self._stock.add(amount, attributes, context)
-        exemplar = _exemplar(amount, context)
+            self._stock.add(amount, labels, context)
         with self._lock:
-            point = self._points.get(id(attributes)) or self._add(attributes)
+            point = self._points.get(id(labels)) or self._add(labels)
             point.value += amount
-            if exemplar is not None:
-                point.exemplar = exemplar
+            if span.trace_flags & _SAMPLED:
+                point.exemplar = amount, time.time_ns(), span
 
     def _new(self, labels: Labels) -> _Sum:
         return _Sum(labels)
@@ -125,7 +134,7 @@ class _Buckets:
         self.counts = [0] * size
         self.sum: float = 0
         self.smallest, self.largest = float("inf"), float("-inf")
-        self.exemplars: dict[int, tuple[float, int, trace.SpanContext]] = {}
+        self.exemplars: dict[int, tuple[float, int, SpanContext]] = {}
 
 
 class BucketHistogram(_Instrument):
@@ -137,26 +146,38 @@ class BucketHistogram(_Instrument):
 
     def record(self, amount: float, attributes: Labels, context: Context | None = None) -> None:
         """Record ``amount``."""
-        self.record_all((amount,), attributes, context)
+        self.take(amount, attributes, context, trace.get_current_span(context).get_span_context())
 
-    def record_all(self, amounts: Sequence[float], attributes: Labels, context: Context | None = None) -> None:
-        """Record several, of one call."""
-        bounds = self._bounds
-        exemplar = _exemplar(amounts[-1], context)
-        with self._lock:
-            point = self._points.get(id(attributes)) or self._add(attributes)
-            counts = point.counts
-            for amount in amounts:
-                bucket = bisect_left(bounds, amount)
-                counts[bucket] += 1
-                point.sum += amount
-            if exemplar is not None:
-                point.exemplars[bucket] = exemplar
-            point.smallest = min(point.smallest, *amounts)
-            point.largest = max(point.largest, *amounts)
+    def take(self, amount: float, labels: Labels, context: Context | None, span: SpanContext) -> None:
+        """Record ``amount``; ``span`` is that of ``context``, for who knows it."""
         if self.is_shared:
-            for amount in amounts:
-                self._stock.record(amount, attributes, context)
+            self._stock.record(amount, labels, context)
+        bucket = bisect_left(self._bounds, amount)
+        with self._lock:
+            point = self._points.get(id(labels)) or self._add(labels)
+            point.counts[bucket] += 1
+            point.sum += amount
+            point.smallest = min(point.smallest, amount)
+            point.largest = max(point.largest, amount)
+            if span.trace_flags & _SAMPLED:
+                point.exemplars[bucket] = amount, time.time_ns(), span
+
+    def take_all(self, amounts: Sequence[float], labels: Labels, context: Context | None, span: SpanContext) -> None:
+        """Record several, of one call: the last one is its exemplar."""
+        *others, last = amounts
+        if self.is_shared:
+            for amount in others:
+                self._stock.record(amount, labels, context)
+        if others:
+            buckets = _Tally(map(functools.partial(bisect_left, self._bounds), others))
+            with self._lock:
+                point = self._points.get(id(labels)) or self._add(labels)
+                for bucket, count in buckets.items():
+                    point.counts[bucket] += count
+                point.sum = sum(others, point.sum)
+                point.smallest = min(point.smallest, *others)
+                point.largest = max(point.largest, *others)
+        self.take(last, labels, context, span)
 
     def _new(self, labels: Labels) -> _Buckets:
         return _Buckets(labels, len(self._bounds) + 1)
@@ -172,13 +193,7 @@ class BucketHistogram(_Instrument):
         return Histogram(points, AggregationTemporality.CUMULATIVE)
 
 
-def _exemplar(amount: float, context: Context | None) -> tuple[float, int, trace.SpanContext] | None:
-    """The measurement, if it belongs to a span that is sampled."""
-    span = trace.get_current_span(context).get_span_context()
-    return (amount, time.time_ns(), span) if span.trace_flags & 1 else None
-
-
-def _told(kept: tuple[float, int, trace.SpanContext]) -> Exemplar:
+def _told(kept: tuple[float, int, SpanContext]) -> Exemplar:
     amount, now, span = kept
     return Exemplar({}, amount, now, span.span_id, span.trace_id)
 

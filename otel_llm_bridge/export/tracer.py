@@ -14,6 +14,8 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from itertools import compress
+from operator import not_
 from typing import Any, Final, NamedTuple
 
 from opentelemetry import trace
@@ -37,6 +39,7 @@ _LIMITS: Final = {
 _SDK_METRICS: Final = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
 
 _PLAIN: Final = frozenset({str, int, float, bool})
+_STRINGS: Final = frozenset({str})
 _UNSET: Final = Status()
 _NOTHING: Final[Mapping[str, Any]] = {}
 
@@ -85,15 +88,9 @@ class CallSpan(trace.Span):
                 logger.warning("an attribute of a span that has ended is not recorded")
                 return
             own = self.attributes
-            for key, value in attributes.items():
-                if value.__class__ in _PLAIN and key:
-                    own[key] = value
-                elif _is_texts(value) and key:
-                    own[key] = tuple(value)
-                else:
-                    bounded = _bounded({key: value})
-                    own.update(bounded)
-                    self.dropped_attributes += bounded.dropped
+            taken, dropped = _taken(attributes)
+            own.update(taken)
+            self.dropped_attributes += dropped
             while len(own) > _MOST:
                 del own[next(iter(own))]
                 self.dropped_attributes += 1
@@ -170,8 +167,24 @@ def _bounded(attributes: Mapping[str, Any]) -> BoundedAttributes:
     return BoundedAttributes(_MOST, attributes, immutable=True)
 
 
-def _is_texts(value: Any) -> bool:
-    return value.__class__ is list and all(item.__class__ is str for item in value)
+def _taken(attributes: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
+    """``attributes`` as the SDK takes them, and how many it drops. Most are plain: these are only looked at."""
+    odd = [*compress(attributes, map(not_, map(_PLAIN.__contains__, map(type, attributes.values()))))]
+    if not odd and "" not in attributes:
+        return attributes, 0
+    taken, dropped = dict(attributes), 0
+    for key in {*odd, ""} & attributes.keys():
+        value = taken[key]
+        if key and value.__class__ is list and _STRINGS.issuperset(map(type, value)):
+            taken[key] = tuple(value)
+            continue
+        bounded = _bounded({key: value})
+        dropped += bounded.dropped
+        if key in bounded:
+            taken[key] = bounded[key]
+        else:
+            del taken[key]
+    return taken, dropped
 
 
 class Tracer(trace.Tracer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any, Final
 
 Facts = dict[str, Any]
@@ -10,6 +11,8 @@ Facts = dict[str, Any]
 
 def get(source: Any, path: str) -> Any:
     """The value at a dotted ``path`` of mappings or objects, or ``None``."""
+    if type(source) is dict and "." not in path:  # nearly always
+        return source.get(path)
     for name in path.split(".") if "." in path else (path,):
         if type(source) is dict:  # nearly always; asking for `Mapping` costs four times that
             source = source.get(name)
@@ -44,6 +47,18 @@ def peek(source: Any, name: str) -> Any:
     return extra.get(name) if extra else None
 
 
+def column(sources: list[Any], name: str) -> list[Any]:
+    """The values under ``name`` of those that have one: as `peek`, for a long list of which most have none."""
+    try:
+        models = [*map(_FIELDS_AND_EXTRA, sources)]
+    except AttributeError:  # not all are models of pydantic
+        found = [peek(source, name) for source in sources]
+    else:
+        found = [fields_.get(name, extra and extra.get(name)) for fields_, extra in models]
+    return [value for value in found if value is not None]
+
+
+_FIELDS_AND_EXTRA: Final = attrgetter("__dict__", "__pydantic_extra__")
 _NO_FIELDS: Final[Mapping[str, Any]] = {}
 
 
@@ -58,8 +73,13 @@ def first(source: Any, paths: tuple[str, ...]) -> Any:
 
 def clean(facts: Facts) -> Facts:
     """Without what is not there, and without values of types that no attribute has."""
+    if _CLEAN.issuperset(map(type, facts.values())) and [] not in facts.values():
+        return facts
     return {
         name: value
         for name, value in facts.items()
         if isinstance(value, (str, int, float)) or (isinstance(value, list) and value)
     }
+
+
+_CLEAN: Final = frozenset({str, int, float, bool, list})

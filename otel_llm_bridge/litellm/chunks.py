@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..guard import guarded
 from ..semconv import litellm as names
-from . import pricing, reading
-from .access import Facts, clean, first, get, peek
+from . import access, pricing, reading
+from .access import Facts, clean, first, get
 from .usage import read_usage
 
 if TYPE_CHECKING:
@@ -37,20 +37,20 @@ class ChatChunks:
 
     def close(self, complete: bool) -> Facts:
         """See `streams.ChunkReader`."""
-        # LiteLLM gives a last chunk of its own making (finish reason, usage) that it does not keep.
-        chunks = [*(self._chunks or [self._first]), self._last]
-        chunks = [chunk for chunk in chunks if chunk is not None]
-        if not chunks:
+        if self._last is None:
             return {}
-        facts: Facts = {"response_id": get(chunks[0], "id"), "response_model": get(chunks[0], "model")}
-        facts["finish_reasons"] = _finish_reasons(chunks)
-        reported = [usage for chunk in chunks[:-1] if (usage := peek(chunk, "usage")) is not None]
+        chunks = self._chunks or [self._first]
+        # LiteLLM gives a last chunk of its own making (finish reason, usage) that it does not keep.
+        given = [*chunks, self._last]
+        facts: Facts = {"response_id": get(given[0], "id"), "response_model": get(given[0], "model")}
+        facts["finish_reasons"] = _finish_reasons(given, self._invocation.facts.get("choice_count", 1))
+        reported = access.column(chunks, "usage")
         for usage in reported:
             # Some providers tell the input with the first chunk and the output with the last, and 0 for the other.
             told = read_usage(usage)
             facts.update({name: value for name, value in told.items() if value or name not in facts})
         if "usage_source" not in facts:
-            reported = [self._estimated(complete, chunks)]
+            reported = [self._estimated(complete, given)]
             facts.update(read_usage(reported[0], names.USAGE_ESTIMATED))
         with guarded("cost"):
             usage = reported[0] if len(reported) == 1 else self._rebuilt(complete) or pricing.usage_of(self._litellm, facts)
@@ -73,13 +73,16 @@ class ChatChunks:
         return None if usage is None or pricing.is_zero(usage) else usage
 
 
-def _finish_reasons(chunks: list[Any]) -> list[str]:
+def _finish_reasons(chunks: list[Any], choices: int) -> list[str]:
+    """The last that each choice says, looked for from the end, where they are."""
     reasons: dict[int, str] = {}
-    for chunk in chunks:
-        for choice in peek(chunk, "choices") or ():
-            reason = peek(choice, "finish_reason")
+    for chunk in reversed(chunks):
+        for choice in get(chunk, "choices") or ():
+            reason = get(choice, "finish_reason")
             if reason:
-                reasons[get(choice, "index") or 0] = str(reason)
+                reasons.setdefault(get(choice, "index") or 0, str(reason))
+        if len(reasons) >= choices:
+            break
     return [reasons[index] for index in sorted(reasons)]
 
 

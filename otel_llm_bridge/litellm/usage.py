@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
 from ..semconv import litellm as names
-from .access import Facts, fields, first, get
+from .access import Facts, fields, get
 
 #: fact -> where usage objects of the different APIs have it.
 _USAGE: Final = {
@@ -35,7 +36,11 @@ _TOTALS: Final = ("input_tokens", "output_tokens")
 _USAGE_PATHS: Final = tuple(
     (fact, tuple((path.rpartition(".")[0] or None, path.rpartition(".")[2]) for path in paths)) for fact, paths in _USAGE.items()
 )
-_DETAILS: Final = tuple(dict.fromkeys(part for _, paths in _USAGE_PATHS for part, _ in paths if part is not None))
+_DETAILS: Final = {part for _, paths in _USAGE_PATHS for part, _ in paths if part is not None}
+_NAMES: Final = _DETAILS | {name for _, paths in _USAGE_PATHS for _, name in paths}
+
+#: What providers tell apart: of which the text is no figure of its own when it is all there is.
+_KINDS: Final = {f"{way}_text_tokens": (f"{way}_image_tokens", f"{way}_audio_tokens") for way in ("input", "output")}
 
 Paths = tuple[tuple[str, tuple[tuple[str | None, str], ...]], ...]
 
@@ -48,22 +53,26 @@ def _paths_in(shape: tuple[tuple[str | None, tuple[str, ...]], ...]) -> Paths:
     return tuple((fact, paths) for fact, paths in found if paths)
 
 
+def _told(part: Any) -> Mapping[str, Any]:
+    """What an object of any shape says under the names that are known here."""
+    part = fields(part)
+    return part if type(part) is dict else {name: value for name in _NAMES if (value := get(part, name)) is not None}
+
+
 def read_usage(usage: Any, source: str = names.USAGE_FROM_PROVIDER) -> Facts:
     """Token counts, by the conventions: the input includes cached tokens, the output includes reasoning."""
     if usage is None:
         return {}
     facts: Facts = {}
-    usage = fields(usage)
-    parts_of: dict[str | None, Any] = {None: usage}
-    for detail in _DETAILS:
-        part = get(usage, detail)
-        if part is not None:
-            parts_of[detail] = fields(part)
-    known = all(type(part) is dict for part in parts_of.values())
-    for fact, paths in _paths_in(tuple([(name, tuple(part)) for name, part in parts_of.items()])) if known else _USAGE_PATHS:
+    usage = _told(usage)
+    parts: dict[str | None, Mapping[str, Any]] = {None: usage}
+    for detail in _DETAILS & usage.keys():
+        if usage[detail] is not None:
+            parts[detail] = _told(usage[detail])
+    for fact, paths in _paths_in(tuple([(name, tuple(part)) for name, part in parts.items()])):
         value = None
         for of, name in paths:
-            told = get(parts_of.get(of), name)
+            told = parts[of][name]
             if told is not None and not value:
                 # LiteLLM's object for images has 0 under the one name and the figure under the other.
                 value = told
@@ -71,15 +80,15 @@ def read_usage(usage: Any, source: str = names.USAGE_FROM_PROVIDER) -> Facts:
             facts[fact] = value
     if not any(facts.values()):
         return {}  # LiteLLM's way of saying that there was no usage
-    if get(usage, "prompt_tokens") is None and get(usage, "cache_read_input_tokens") is not None:
+    if usage.get("prompt_tokens") is None and usage.get("cache_read_input_tokens") is not None:
         # Anthropic's own shape counts cached tokens apart.
-        parts = facts.get("cache_read_tokens", 0) + facts.get("cache_write_tokens", 0)
-        facts["input_tokens"] = facts.get("input_tokens", 0) + parts
-    if first(usage, ("thoughts_token_count", "thoughtsTokenCount")) is not None:
+        cached = facts.get("cache_read_tokens", 0) + facts.get("cache_write_tokens", 0)
+        facts["input_tokens"] = facts.get("input_tokens", 0) + cached
+    if usage.get("thoughts_token_count") is not None or usage.get("thoughtsTokenCount") is not None:
         facts["output_tokens"] = facts.get("output_tokens", 0) + facts.get("reasoning_tokens", 0)
-    for direction in ("input", "output"):
-        if not {f"{direction}_image_tokens", f"{direction}_audio_tokens"} & facts.keys():
-            facts.pop(f"{direction}_text_tokens", None)  # nothing is told apart
+    for text, others in _KINDS.items():
+        if text in facts and facts.keys().isdisjoint(others):
+            del facts[text]  # nothing is told apart
     if "input_tokens" in facts or "output_tokens" in facts:
         facts["usage_source"] = source
     return facts
