@@ -30,6 +30,7 @@ from .drains import DrainReport
 from .points import POINTS, CallbackSignatureError, Event, UnknownPoint
 from .registry import CallbackLimitReached, Registration
 
+# What is public. The rest of the bridge also takes `Call`, `begin`, `dispatcher`, `process_end`, `install` and `uninstall`.
 __all__ = [
     "POINTS",
     "Call",
@@ -40,16 +41,11 @@ __all__ = [
     "Registration",
     "UnknownPoint",
     "adrain",
-    "begin",
-    "dispatcher",
     "drain",
-    "install",
-    "process_end",
     "register",
     "registered",
     "remove",
     "stats",
-    "uninstall",
 ]
 
 #: The one of this process.

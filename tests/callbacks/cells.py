@@ -28,7 +28,7 @@ from litellm.integrations.custom_logger import CustomLogger
 
 from otel_llm_bridge import callbacks
 from otel_llm_bridge.export import lifetime
-from tests.callbacks import core
+from tests.callbacks.switch import switch_on
 
 MESSAGES = [{"role": "user", "content": "Is there anybody?"}]
 HELD: list[Any] = []
@@ -247,7 +247,7 @@ if __name__ == "__main__":
         if not os.environ.get("CELLS_VERBOSE"):
             sys.stderr = open(os.devnull, "w")
         if cell.cell.get("bridge", True):
-            core.start(exit_timeout=cell.cell.get("exit_timeout", 10))
+            switch_on(exit_timeout=cell.cell.get("exit_timeout", 10))
 
             def tell(_deadline: Any) -> None:
                 with open(cell.output, "a") as file:

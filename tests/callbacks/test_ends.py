@@ -13,7 +13,7 @@ import pytest
 from otel_llm_bridge import callbacks
 from otel_llm_bridge.demo.provider import FakeProvider
 
-from . import core
+from .switch import switched_on
 from .test_loops import ENDS, Main
 from .test_rescue import Calls, Own, clean_lists, wait_for_threads
 
@@ -31,7 +31,7 @@ def test_each_end(end: Callable[[Main], None], mode: str, the_dispatcher: Any, p
     async def main() -> None:
         await asyncio.gather(calls.plain(), calls.stream(), calls.failed(), calls.cancelled())
 
-    with core.driven():
+    with switched_on():
         litellm.callbacks = [own]
         callbacks.register(ours, mode=mode)
         for _ in range(3):

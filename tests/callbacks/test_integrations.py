@@ -23,7 +23,7 @@ from otel_llm_bridge import callbacks
 from otel_llm_bridge.demo.provider import FakeProvider
 from otel_llm_bridge.litellm import integrations
 
-from . import core
+from .switch import switched_on
 
 MODES = ("inline", "tracked", "background")
 MESSAGES = [{"role": "user", "content": "Is there anybody?"}]
@@ -77,7 +77,7 @@ def driven(the_dispatcher: Any, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("HELICONE_API_KEY", "sk-helicone")
     integrations._known.clear()
     logging_callback_manager._generic_api_logger_cache.clear()
-    with core.driven():
+    with switched_on():
         yield
 
 

@@ -15,7 +15,7 @@ import otel_llm_bridge
 from otel_llm_bridge import callbacks, streams
 from otel_llm_bridge.demo.provider import FakeProvider
 
-from . import core
+from .switch import switched_on
 
 MESSAGES = [{"role": "user", "content": "Is there anybody?"}]
 BESIDE = ("retry", "fallback", "fallback_failure", "cooldown")
@@ -25,7 +25,7 @@ MODES = ("inline", "tracked", "background")
 @pytest.fixture(autouse=True)
 def driven(the_dispatcher: Any) -> Iterator[None]:
     """The bridge's part in callbacks is on."""
-    with core.driven():
+    with switched_on():
         yield
 
 
@@ -223,7 +223,7 @@ def test_stopped_before_the_request(point: str, is_async: bool, strict: bool, pr
 
     arguments = {"model": "openai/gpt-4o-mini", "messages": MESSAGES, "api_key": "sk-test", "api_base": provider.at("ok", "/v1")}
     otel_llm_bridge.uninstrument()
-    with core.driven(strict=strict), callbacks.registered(refuse, on=point, on_error="raise"):
+    with switched_on(strict=strict), callbacks.registered(refuse, on=point, on_error="raise"):
         before = len(provider.requests)
         with pytest.raises(Stop):
             if is_async:

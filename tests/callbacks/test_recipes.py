@@ -14,7 +14,7 @@ import pytest
 
 from otel_llm_bridge.demo.provider import FakeProvider
 
-from . import core
+from .switch import switched_on
 
 PAGE = Path(__file__).parents[2] / "docs" / "callbacks.md"
 
@@ -57,7 +57,7 @@ def test_recipe(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
     monkeypatch.setenv("OPENAI_API_BASE", f"{provider.url}/v1")
-    with core.driven():
+    with switched_on():
         exec(compile(source, str(PAGE), "exec"), {"__name__": "__main__"})  # noqa: S102
     if "ALERT_WEBHOOK" in source:
         assert [list(one) for one in webhook] == [["text", "call"]]

@@ -17,7 +17,7 @@ from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 from otel_llm_bridge import callbacks, streams
 from otel_llm_bridge.demo.provider import FakeProvider
 
-from . import core
+from .switch import switched_on
 
 MESSAGES = [{"role": "user", "content": "Is there anybody?"}]
 LISTS = [name for name in dir(litellm) if name.endswith("callback") and isinstance(getattr(litellm, name), list)] + ["callbacks"]
@@ -42,7 +42,7 @@ def _clean() -> None:
 @pytest.fixture
 def driven(the_dispatcher: Any) -> Iterator[None]:
     """The bridge's part in callbacks is on."""
-    with core.driven():
+    with switched_on():
         yield
 
 
@@ -278,7 +278,7 @@ def test_switched_off(the_dispatcher: Any, provider: FakeProvider) -> None:
     """With the setting off LiteLLM's own callbacks are left to LiteLLM."""
     own = Own()
     litellm.callbacks = [own]
-    with core.driven(callbacks_rescue=False):
+    with switched_on(callbacks_rescue=False):
         before = callbacks.stats()["accepted"]
         run(Calls(provider.url).sync)
         wait_for_threads()
@@ -294,7 +294,7 @@ def test_restored(the_dispatcher: Any) -> None:
         return [value for owner in (Logging, LoggingCallbackManager) for value in vars(owner).values() if callable(value)]
 
     before = methods()
-    with core.driven():
+    with switched_on():
         assert any(one is not other for one, other in zip(before, methods(), strict=True))
     assert all(one is other for one, other in zip(before, methods(), strict=True))
 
@@ -354,7 +354,7 @@ class TestLists:
 
         theirs: list[int] = []
         ours: list[int] = []
-        with core.driven(), caplog.at_level("WARNING"):
+        with switched_on(), caplog.at_level("WARNING"):
             for number in range(self.MANY):
                 litellm.logging_callback_manager.add_litellm_success_callback(make(theirs, number))
                 callbacks.register(make(ours, number))
@@ -370,7 +370,7 @@ class TestLists:
         theirs, ours = [Own(), Own()], [Own(), Own()]
         for one in ours:
             callbacks.register(one)
-        with core.driven(), caplog.at_level("WARNING"):
+        with switched_on(), caplog.at_level("WARNING"):
             litellm.callbacks = list(theirs)
             asyncio.run(litellm.acompletion(**Calls(provider.url).arguments()))
         assert [len(one.seen) for one in theirs] == [1, 0]
@@ -387,7 +387,7 @@ class TestLists:
                 await litellm.acompletion(**arguments, callbacks=[theirs])
             await litellm.acompletion(**arguments)
 
-        with core.driven():
+        with switched_on():
             asyncio.run(main())
         assert (theirs.points, ours.points) == (["success"] * 2, ["success"])
 
@@ -397,7 +397,7 @@ class TestLists:
         arguments = Calls(provider.url).arguments()
         arguments.pop("messages")
         alive: weakref.WeakSet[Any] = weakref.WeakSet()
-        with core.driven() if bridge else contextlib.nullcontext():
+        with switched_on() if bridge else contextlib.nullcontext():
             for _ in range(20):
                 alive.add(litellm.Router([{"model_name": "group", "litellm_params": arguments}]))
             gc.collect()

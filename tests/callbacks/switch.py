@@ -11,15 +11,15 @@ from opentelemetry.sdk.trace import TracerProvider
 import otel_llm_bridge
 
 
-def start(**options: Any) -> None:
+def switch_on(**options: Any) -> None:
     """Instrument LiteLLM; a fault of the bridge is raised."""
     otel_llm_bridge.instrument(**{"tracer_provider": TracerProvider(shutdown_on_exit=False), "strict": True, **options})
 
 
 @contextmanager
-def driven(**options: Any) -> Iterator[None]:
+def switched_on(**options: Any) -> Iterator[None]:
     """The bridge is on within the block."""
-    start(**options)
+    switch_on(**options)
     try:
         yield
     finally:
