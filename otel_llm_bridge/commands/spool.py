@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+from typing import Final
 
 from ..export import spool_admin
 from ..settings import Settings
 from .common import USAGE, fail, seconds
+
+#: What the spool of a signal holds.
+_NOUNS: Final = {"traces": "spans", "logs": "log records"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +28,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Run the command.
 
     Returns:
-        0 when it did what was asked; 1 when spans are left after a replay; 2 for a mistake in the call.
+        0 when it did what was asked; 1 when something is left after a replay; 2 for a mistake in the call.
     """
     settings = Settings.resolve()
     folder = arguments.dir or settings.spool_dir
@@ -37,36 +42,45 @@ def main(arguments: argparse.Namespace) -> int:
             return _clear(folder, before, arguments.yes)
     except OSError as error:
         return fail(f"{folder} holds no spool: {error.strerror}")
-    print(json.dumps(before.as_dict()) if arguments.json else _text(before))
+    if arguments.json:
+        print(json.dumps({signal: dataclasses.asdict(found) for signal, found in before.items()}))
+    else:
+        print("\n\n".join(_text(_NOUNS[signal], found) for signal, found in before.items()))
     return 0
 
 
-def _text(found: spool_admin.Status) -> str:
+def _text(nouns: str, found: spool_admin.Status) -> str:
     lines = [
-        f"waiting      {found.waiting} spans in {found.orphans} segments without a process"
+        nouns,
+        f"  waiting      {found.waiting} in {found.orphans} segments without a process"
         + (f", the oldest for {found.oldest:.0f} s" if found.waiting else ""),
-        f"in use       {found.live} segments of living processes",
-        f"interrupted  {found.interrupted} calls that a crash cut off",
-        f"quarantined  {found.quarantined} spans that the receiver refused",
-        f"corrupt      {found.corrupt} records or files",
-        f"size         {found.bytes / 1e6:.1f} MB",
+        f"  in use       {found.live} segments of living processes",
+        *([f"  interrupted  {found.interrupted} calls that a crash cut off"] if found.interrupted else []),
+        f"  quarantined  {found.quarantined} that the receiver refused",
+        f"  corrupt      {found.corrupt} records or files",
+        f"  size         {found.bytes / 1e6:.1f} MB",
     ]
     return "\n".join(lines)
 
 
 def _replay(folder: str, settings: Settings, timeout: float) -> int:
-    figures, errors = spool_admin.replay(folder, settings, timeout)
-    left = spool_admin.status(folder)
-    print(f"replayed {figures.replayed} spans, {left.waiting + left.interrupted} are left")
-    if left.waiting + left.interrupted:
-        print("reasons: " + (", ".join(f"{name} ({count})" for name, count in errors.items()) or "the time was up"))
-        return 1
-    return 0
+    delivered = spool_admin.replay(folder, settings, timeout)
+    after = spool_admin.status(folder)
+    status = 0
+    for signal, (figures, errors) in delivered.items():
+        left = after[signal].left
+        print(f"replayed {figures.replayed} {_NOUNS[signal]}, {left} are left")
+        if left:
+            print("reasons: " + (", ".join(f"{name} ({count})" for name, count in errors.items()) or "the time was up"))
+            status = 1
+    return status
 
 
-def _clear(folder: str, before: spool_admin.Status, sure: bool) -> int:
+def _clear(folder: str, before: dict[str, spool_admin.Status], sure: bool) -> int:
     if not sure:
-        print(f"{before.waiting} spans and {before.interrupted} interrupted calls would be lost; say --yes to delete them")
+        lost = " and ".join(f"{found.waiting} {_NOUNS[signal]}" for signal, found in before.items())
+        interrupted = sum(found.interrupted for found in before.values())
+        print(f"{lost} would be lost, and {interrupted} interrupted calls; say --yes to delete them")
         return USAGE
     print(f"deleted {spool_admin.clear(folder)} files")
     return 0

@@ -29,6 +29,17 @@ class Batch:
         self.done = done
         self._splits = _SPLITS
 
+    def within(self, most: int, most_bytes: int) -> Batch:
+        """The same batch, in pieces of the usual size."""
+        items, self.pieces, size = self.items, [], 0
+        for item in reversed(items):
+            size += item.size
+            if not self.pieces or size > most_bytes or len(self.pieces[-1]) >= most:
+                self.pieces.append([])
+                size = item.size
+            self.pieces[-1].insert(0, item)
+        return self
+
     def split(self, piece: list[Item]) -> bool:
         """Put ``piece`` back as two halves; ``False`` when it is not to be divided any further."""
         if len(piece) < 2 or self._splits <= 0:
@@ -86,8 +97,7 @@ def from_memory(
             queue.popleft()
             ledger.move(State.PENDING, State.DROPPED, reason=reason)
             continue
-        # Room for the tags and lengths around the item, and for a resource of its own at worst.
-        size += len(item.body) + len(item.context.resource) + len(item.context.scope) + 32
+        size += item.size
         if items and size > most_bytes:
             break
         queue.popleft()

@@ -14,11 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from ..semconv import litellm as names
-from .limits import cut, shorten
+from .limits import cut, fit, shorten
+from .wire import SMALL, any_value, field, key_value, pack_double, pack_fixed64, utf8, varint
 
 _pack_time = struct.Struct("<BQBQ").pack
-_pack_fixed64 = struct.Struct("<Q").pack
-_pack_double = struct.Struct("<d").pack
 _pack_flags = struct.Struct("<HI").pack
 
 # SpanKind of the API → of the protocol; flags of trace.proto.
@@ -29,29 +28,6 @@ _FLAGS_TAG: Final = 0x85 | 0x01 << 8
 
 _MAX_CACHED: Final = 4096
 _CACHED_LENGTH: Final = 64
-
-
-def varint(value: int) -> bytes:
-    """A base-128 varint; negative numbers in two's complement of 64 bits."""
-    if value < 0:
-        value += 1 << 64
-    if value < 0x80:
-        return _SMALL[value]
-    parts = bytearray()
-    while value >= 0x80:
-        parts.append(value & 0x7F | 0x80)
-        value >>= 7
-    parts.append(value)
-    return bytes(parts)
-
-
-_SMALL: Final = [bytes((value,)) for value in range(0x80)]
-
-
-def field(tag: bytes, payload: bytes) -> bytes:
-    """A length-delimited field."""
-    size = len(payload)
-    return tag + (_SMALL[size] if size < 0x80 else varint(size)) + payload
 
 
 class Context(NamedTuple):
@@ -66,6 +42,11 @@ class Item(NamedTuple):
 
     context: Context
     body: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in a request or in a segment, at most: with tags, lengths and a resource of its own."""
+        return len(self.body) + len(self.context.resource) + len(self.context.scope) + 64
 
 
 class Encoder:
@@ -86,17 +67,19 @@ class Encoder:
     def encode(self, span: Any) -> Item | None:
         """The bytes of an SDK span; ``None`` when it cannot be made small enough."""
         limit = self._limit
-        body = self._span(span, limit)
+        body = self._body(span, limit)
         while len(body) > self._span_bytes and limit > 256:
             limit = max(256, limit // 4)
-            body = self._span(span, limit)
+            body = self._body(span, limit)
         if len(body) > self._span_bytes:
             return None
         return Item(self.context(span), body)
 
     def context(self, span: Any) -> Context:
         """Resource and scope of ``span``, encoded once for each pair."""
-        resource, scope = span.resource, span.instrumentation_scope
+        return self._context(span.resource, span.instrumentation_scope)
+
+    def _context(self, resource: Any, scope: Any) -> Context:
         key = (id(resource), id(scope))
         known = self._contexts.get(key)
         if known is not None:
@@ -122,7 +105,7 @@ class Encoder:
         message += b"".join(self._attributes(b"\x1a", scope.attributes, self._limit, []))
         return field(b"\x0a", message) + (field(b"\x1a", scope.schema_url.encode()) if scope.schema_url else b"")
 
-    def _span(self, span: Any, limit: int) -> bytes:
+    def _body(self, span: Any, limit: int) -> bytes:
         context, parent, name = span.context, span.parent, span.name
         shortened: list[tuple[str, int]] = []
         parts = [b"\x0a\x10", context.trace_id.to_bytes(16, "big"), b"\x12\x08", context.span_id.to_bytes(8, "big")]
@@ -130,8 +113,8 @@ class Encoder:
             parts.append(field(b"\x1a", _state(context.trace_state)))
         if parent is not None:
             parts.append(b"\x22\x08" + parent.span_id.to_bytes(8, "big"))
-        parts.append(field(b"\x2a", _text(cut(name, limit) if len(name) > 64 else name)))
-        parts.append(b"\x30" + _SMALL[span.kind.value + 1])
+        parts.append(field(b"\x2a", utf8(cut(name, limit) if len(name) > 64 else name)))
+        parts.append(b"\x30" + SMALL[span.kind.value + 1])
         parts.append(_pack_time(0x39, span.start_time or 0, 0x41, span.end_time or 0))
         # Behind the SDK's read-only view: reading through it costs a call for each attribute.
         parts += self._attributes(b"\x4a", getattr(span, "_attributes", None) or span.attributes, limit, shortened)
@@ -146,17 +129,22 @@ class Encoder:
         if span.dropped_links:
             parts.append(b"\x70" + varint(span.dropped_links))
         status = span.status
-        message = field(b"\x12", _text(shorten(status.description, limit))) if status.description else b""
+        message = field(b"\x12", utf8(shorten(status.description, limit))) if status.description else b""
         code = status.status_code.value
-        parts.append(field(b"\x7a", message + (b"\x18" + _SMALL[code] if code else b"")))
+        parts.append(field(b"\x7a", message + (b"\x18" + SMALL[code] if code else b"")))
         parts.append(_pack_flags(_FLAGS_TAG, _HAS_IS_REMOTE | (_IS_REMOTE if parent is not None and parent.is_remote else 0)))
-        if shortened:
-            told = {names.TRUNCATED_ATTRIBUTES: [key for key, _ in shortened], names.TRUNCATED_BYTES: [size for _, size in shortened]}
-            parts += self._attributes(b"\x4a", told, limit, [])
+        parts += self._told(b"\x4a", shortened, limit)
         return b"".join(parts)
 
+    def _told(self, tag: bytes, shortened: list[tuple[str, int]], limit: int) -> list[bytes]:
+        """Attributes that name what was shortened."""
+        if not shortened:
+            return []
+        told = {names.TRUNCATED_ATTRIBUTES: [key for key, _ in shortened], names.TRUNCATED_BYTES: [size for _, size in shortened]}
+        return self._attributes(tag, told, limit, [])
+
     def _event(self, event: Any, limit: int, shortened: list[tuple[str, int]]) -> bytes:
-        parts = [b"\x09", _pack_fixed64(event.timestamp), field(b"\x12", _text(event.name))]
+        parts = [b"\x09", pack_fixed64(event.timestamp), field(b"\x12", utf8(event.name))]
         parts += self._attributes(b"\x1a", event.attributes, limit, shortened)
         if event.dropped_attributes:
             parts.append(b"\x20" + varint(event.dropped_attributes))
@@ -185,68 +173,37 @@ class Encoder:
                 # Most values come again and again: model, provider, operation, the one finish reason.
                 part = known.get((tag, key, value))
                 if part is None:
-                    part = field(tag, _key_value(key, value))
+                    part = field(tag, key_value(key, value))
                     if len(known) >= _MAX_CACHED:
                         known.clear()
                     known[tag, key, value] = part
                 parts.append(part)
                 continue
             if kind is int and 0 <= value < 0x4000:
-                encoded = b"\x18" + (_SMALL[value] if value < 0x80 else bytes((value & 0x7F | 0x80, value >> 7)))
+                encoded = b"\x18" + (SMALL[value] if value < 0x80 else bytes((value & 0x7F | 0x80, value >> 7)))
             elif kind is float:
-                encoded = b"\x21" + _pack_double(value)
+                encoded = b"\x21" + pack_double(value)
             else:
-                encoded = _value(value)
-                if len(encoded) > limit:
-                    shortened.append((key, len(encoded)))
-                    encoded = _value(_shorten_value(value, limit))
+                encoded = self._any(key, value, limit, shortened)
             head = keys.get(key)
             if head is None:
                 if len(keys) >= _MAX_CACHED:
                     keys.clear()
-                head = keys[key] = field(b"\x0a", _text(key))
+                head = keys[key] = field(b"\x0a", utf8(key))
             parts.append(field(tag, head + field(b"\x12", encoded)))
         return parts
 
-
-def _pair(key: str, value_tag: bytes, data: bytes) -> bytes:
-    return field(b"\x0a", _text(key)) + field(b"\x12", field(value_tag, data))
-
-
-def _text(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace")
+    def _any(self, key: str, value: Any, limit: int, shortened: list[tuple[str, int]]) -> bytes:
+        """An ``AnyValue`` that fits."""
+        encoded = any_value(value)
+        if len(encoded) > limit:
+            shortened.append((key, len(encoded)))
+            encoded = any_value(_shorten_value(value, limit))
+        return encoded
 
 
 def _state(state: Mapping[str, str]) -> bytes:
     return ",".join(f"{key}={value}" for key, value in state.items()).encode()
-
-
-def _value(value: Any) -> bytes:
-    """An ``AnyValue``."""
-    if value is None:
-        return b""
-    if isinstance(value, str):
-        return field(b"\x0a", _text(value))
-    if isinstance(value, bool):
-        return b"\x10\x01" if value else b"\x10\x00"
-    if isinstance(value, int):
-        return b"\x18" + varint(max(-(1 << 63), min(value, (1 << 63) - 1)))
-    if isinstance(value, float):
-        return b"\x21" + _pack_double(value)
-    if isinstance(value, bytes):
-        return field(b"\x3a", value)
-    if isinstance(value, Mapping):
-        return field(b"\x32", b"".join(field(b"\x0a", _key_value(str(key), item)) for key, item in value.items()))
-    if isinstance(value, Sequence):
-        return field(b"\x2a", b"".join(field(b"\x0a", _value(item)) for item in value))
-    return field(b"\x0a", _text(str(value)))
-
-
-def _key_value(key: str, value: Any) -> bytes:
-    return field(b"\x0a", _text(key)) + field(b"\x12", _value(value))
 
 
 def _shorten_value(value: Any, limit: int) -> Any:
@@ -256,12 +213,15 @@ def _shorten_value(value: Any, limit: int) -> Any:
         return shorten(value, limit - 8)
     if isinstance(value, bytes):
         return f"[{len(value)} bytes]"
+    if isinstance(value, Mapping) or (isinstance(value, Sequence) and any(isinstance(item, (Mapping, list, tuple)) for item in value)):
+        # Only log records have such values.
+        return fit(value, limit, len(any_value(value)), lambda smaller: len(any_value(smaller)) <= limit)
     if isinstance(value, Sequence):
         kept: list[Any] = []
         room = limit - 64
         for whole in value:
             item = cut(whole, max(64, limit // 4)) if isinstance(whole, str) else whole
-            room -= len(_value(item)) + 4
+            room -= len(any_value(item)) + 4
             if room < 0:
                 break
             kept.append(item)
@@ -292,5 +252,4 @@ def interrupted(body: bytes, end_ns: int, attribute: str, value: str) -> bytes:
     Of a field that comes twice the last one counts, and messages are merged: so it is enough to append.
     """
     status = field(b"\x12", b"the process ended during this call") + b"\x18\x02"
-    pair = _pair(attribute, b"\x0a", _text(value))
-    return body + b"\x41" + _pack_fixed64(end_ns) + field(b"\x7a", status) + field(b"\x4a", pair)
+    return body + b"\x41" + pack_fixed64(end_ns) + field(b"\x7a", status) + field(b"\x4a", key_value(attribute, value))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from ..semconv import litellm as names
@@ -41,6 +41,44 @@ class Journal:
             return
         if item is not None:
             self._spool.started(item)
+
+
+class InFlight:
+    """Notes of spans that have started and not ended: each new segment repeats them.
+
+    Args:
+        most_bytes: size of all notes; a span that starts beyond it is not noted.
+
+    Attributes:
+        bytes: size of all notes.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._items: dict[bytes, Item] = {}
+        self.bytes = 0
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(list(self._items.values()))
+
+    def takes(self, item: Item) -> bool:
+        """Whether there is room for one more."""
+        return self.bytes + item.size <= self._most
+
+    def add(self, item: Item) -> None:
+        """A span has started."""
+        self._items[item.body[:KEY_SIZE]] = item
+        self.bytes += item.size
+
+    def remove(self, item: Item) -> None:
+        """It has ended, if it was noted."""
+        if self._items and (started := self._items.pop(item.body[:KEY_SIZE], None)):
+            self.bytes -= started.size
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._items.clear()
+        self.bytes = 0
 
 
 def left_open(segment: Segment) -> list[Item]:

@@ -6,6 +6,7 @@ What was valid JSON is valid JSON afterwards, and every cut says what it left ou
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 #: Items that a list keeps when shortening its strings is not enough.
@@ -24,7 +25,7 @@ def shorten(text: str, limit: int) -> str:
         except ValueError:
             pass
         else:
-            return _shorten_json(value, limit, size)
+            return _dump(fit(value, limit, size, lambda smaller: len(_dump(smaller).encode()) <= limit))
     return cut(text, limit)
 
 
@@ -40,20 +41,23 @@ def cut(text: str, limit: int) -> str:
     return data[:room].decode("utf-8", "ignore") + note
 
 
-def _shorten_json(value: Any, limit: int, size: int) -> str:
-    """Shorten strings first, then lists and objects: the shape says more than the end of a long text."""
+def fit(value: Any, limit: int, size: int, fits: Callable[[Any], bool]) -> Any:
+    """``value``, a list or an object of ``size`` bytes, made smaller until it ``fits``, which is about ``limit`` bytes.
+
+    Strings first, then lists and objects: the shape says more than the end of a long text.
+    """
     longest = limit
     while longest > _SHORTEST:
         longest = max(_SHORTEST, longest // 2)
-        text = _dump(_strings(value, longest))
-        if len(text.encode()) <= limit:
-            return text
+        smaller = _strings(value, longest)
+        if fits(smaller):
+            return smaller
     for kept in _KEPT_ITEMS:
-        text = _dump(_items(_strings(value, _SHORTEST), kept))
-        if len(text.encode()) <= limit:
-            return text
+        smaller = _items(_strings(value, _SHORTEST), kept)
+        if fits(smaller):
+            return smaller
     left = {"truncated": size}
-    return _dump([left] if isinstance(value, list) else left)
+    return left if isinstance(value, Mapping) else [left]
 
 
 def _dump(value: Any) -> str:
@@ -63,10 +67,10 @@ def _dump(value: Any) -> str:
 def _strings(value: Any, longest: int) -> Any:
     if isinstance(value, str):
         return cut(value, longest)
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_strings(item, longest) for item in value]
-    if isinstance(value, dict):
-        return {cut(key, longest): _strings(item, longest) for key, item in value.items()}
+    if isinstance(value, Mapping):
+        return {cut(str(key), longest): _strings(item, longest) for key, item in value.items()}
     return value
 
 

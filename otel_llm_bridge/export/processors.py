@@ -10,7 +10,6 @@ from typing import Any, Final
 
 # Imported here and not where they are used: a fork during an import in the worker would leave the module's
 # lock held for ever in the child.
-from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.sdk._logs import LogRecordProcessor
 from opentelemetry.sdk.metrics import MetricsTimeoutError
@@ -25,7 +24,6 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from ..guard import guarded
 from . import lifetime
 from .delivery import Delivery
-from .encoding import Context, Item, field
 from .transport import Transport, Verdict
 
 
@@ -81,20 +79,6 @@ class DeliveryLogProcessor(LogRecordProcessor):
 
     def shutdown(self) -> None:
         self.delivery.close(self._exit_timeout)
-
-
-def encode_log(record: Any) -> Item:
-    """The bytes of one log record. There are few of them, so the SDK's encoder does the work."""
-    resource_logs = encode_logs([record]).resource_logs[0]
-    scope_logs = resource_logs.scope_logs[0]
-    body = scope_logs.log_records[0].SerializeToString()
-    resource = field(b"\x0a", resource_logs.resource.SerializeToString())
-    scope = field(b"\x0a", scope_logs.scope.SerializeToString())
-    if resource_logs.schema_url:
-        resource += field(b"\x1a", resource_logs.schema_url.encode())
-    if scope_logs.schema_url:
-        scope += field(b"\x1a", scope_logs.schema_url.encode())
-    return Item(Context(resource, scope), body)
 
 
 class DeliveryMetricExporter(MetricExporter):

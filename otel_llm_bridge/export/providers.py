@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry.sdk import metrics as sdk_metrics
 from opentelemetry.sdk._logs import LoggerProvider
@@ -22,22 +21,24 @@ from . import meter, otlp_env, tracer
 from .delivery import Delivery
 from .encoding import Encoder
 from .journal import Journal
-from .processors import DeliveryLogProcessor, DeliveryMetricReader, DeliverySpanProcessor, encode_log
+from .log_encoding import LogEncoder
+from .processors import DeliveryLogProcessor, DeliveryMetricReader, DeliverySpanProcessor
 from .spool import Spool
+from .spool_folder import SHARES, folder_of
 from .transport import connect
+
+#: What part of a request one span or log record may take. The rest is for its resource, which is not ours to shorten.
+_ONE_ITEM: Final = 0.9
 
 
 def span_processor(settings: Settings) -> DeliverySpanProcessor:
     """Our delivery as a standard span processor, for a TracerProvider of the user's own."""
     endpoint = otlp_env.endpoint("traces")
     delay, size = otlp_env.batch("OTEL_BSP")
-    # The cap of one span leaves room for its resource, which is not ours to shorten.
-    encoder = Encoder(settings.max_attribute_bytes, span_bytes=int(settings.max_request_bytes * 0.9))
-    spool = journal = None
-    if settings.spool_dir:
-        spool = Spool(
-            os.path.join(settings.spool_dir, "traces"), settings.spool_max_bytes, settings.spool_max_age, settings.spool_fsync
-        )
+    encoder = Encoder(settings.max_attribute_bytes, int(settings.max_request_bytes * _ONE_ITEM))
+    journal = None
+    spool = _spool(settings, "traces")
+    if spool is not None:
         journal = Journal(spool, encoder, _is_ours)
     elif settings.queue_policy == "spool":
         logger.warning("queue_policy=spool needs spool_dir; until then a full queue drops and counts")
@@ -55,6 +56,13 @@ def span_processor(settings: Settings) -> DeliverySpanProcessor:
         store=spool,
     )
     return DeliverySpanProcessor(delivery, settings.exit_timeout, journal)
+
+
+def _spool(settings: Settings, signal: str) -> Spool | None:
+    if not settings.spool_dir:
+        return None
+    share = int(settings.spool_max_bytes * SHARES[signal])
+    return Spool(folder_of(settings.spool_dir, signal), share, settings.spool_max_age, settings.spool_fsync)
 
 
 def _queue_size(settings: Settings) -> int:
@@ -137,7 +145,7 @@ def logs(settings: Settings, resource: Resource) -> tuple[LoggerProvider | None,
             endpoint = otlp_env.endpoint("logs")
             delay, size = otlp_env.batch("OTEL_BLRP")
             delivery = Delivery(
-                encode_log,
+                LogEncoder(settings.max_attribute_bytes, int(settings.max_request_bytes * _ONE_ITEM)).encode,
                 connect(endpoint, "logs"),
                 name="log records",
                 queue_size=settings.queue_size,
@@ -146,6 +154,7 @@ def logs(settings: Settings, resource: Resource) -> tuple[LoggerProvider | None,
                 batch_bytes=settings.max_request_bytes,
                 schedule_delay=delay,
                 request_timeout=endpoint.timeout,
+                store=_spool(settings, "logs"),
             )
             provider.add_log_record_processor(DeliveryLogProcessor(delivery, settings.exit_timeout))
         elif name == "console":

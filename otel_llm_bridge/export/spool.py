@@ -1,4 +1,4 @@
-"""The durable spool: spans are on disk when ``end()`` returns, and leave it when the receiver has them.
+"""The durable spool: what has ended is on disk when ``end()`` or ``emit()`` returns, and leaves it when the receiver has it.
 
 Each process writes segments of its own (`segment`) and delivers from them, oldest first. Segments whose
 process is gone are adopted, by whichever process finds them first, and delivered as well: at least once, with
@@ -18,9 +18,9 @@ from typing import Final
 from ..guard import logger
 from .batch import Batch
 from .encoding import Item
-from .journal import left_open
+from .journal import InFlight, left_open
 from .ledger import Ledger, Reason, State
-from .segment import CONTEXT, KEY_SIZE, SPAN, STARTED, Segment
+from .segment import CONTEXT, SPAN, STARTED, Segment
 from .spool_folder import Folder
 
 _SEGMENT_BYTES: Final = 4 * 1024 * 1024
@@ -36,11 +36,11 @@ _QUARANTINE_SHARE: Final = 0.1
 
 
 class Spool:
-    """The spool of one signal in one process; the `delivery.Store` of a `Delivery`.
+    """The spool of one signal in one process; the `delivery.Store` of a `Delivery`. "Spans" are log records in that of logs.
 
     Args:
         folder: where segments are; made, for the owner only, when it is not there.
-        max_bytes: size of all segments of all processes.
+        max_bytes: size of all segments of the signal, of all processes.
         max_age: seconds that a span is kept.
         fsync: ``never``, ``batch`` (each time the worker looks) or ``always`` (each span).
     """
@@ -68,7 +68,7 @@ class Spool:
         self._spare: Segment | None = None
         self._orphans: deque[Segment] = deque()
         self._retired: list[Segment] = []
-        self._open: dict[bytes, Item] = {}
+        self._open = InFlight(self._max_bytes // _LEAST_SEGMENTS)
         self._next_scan = 0.0
         self._no_segment_before = 0.0
         self._told = False
@@ -80,15 +80,14 @@ class Spool:
     def append(self, item: Item) -> bool:
         """Write an ended span; ``False`` when the disk does not take it now."""
         with self._lock:
-            if self._open:
-                self._open.pop(item.body[:KEY_SIZE], None)
+            self._open.remove(item)
             return self._append(SPAN, item)
 
     def started(self, item: Item) -> None:
         """Note a span that has started; it becomes an interrupted one when its end is never written."""
         with self._lock:
-            if self._append(STARTED, item):
-                self._open[item.body[:KEY_SIZE]] = item
+            if self._open.takes(item) and self._append(STARTED, item):
+                self._open.add(item)
 
     def _append(self, kind: int, item: Item) -> bool:
         segment = self._own[-1] if self._own else self._rotate(item)
@@ -106,7 +105,8 @@ class Spool:
         """A new segment in which ``item`` has room; the old one waits to be drained."""
         if time.monotonic() < self._no_segment_before:
             return None
-        needed = len(item.body) + len(item.context.resource) + len(item.context.scope) + 4096
+        # Twice the room of the open spans, which move on: the rest is for what ends.
+        needed = item.size + 2 * self._open.bytes + 4096
         spare, self._spare = self._spare, None
         if spare is not None and spare.size < needed:
             spare.close(unlink=True)
@@ -117,11 +117,11 @@ class Spool:
             self._no_segment_before = time.monotonic() + _RETRY_CREATE_AFTER
             if not self._told:
                 self._told = True
-                logger.warning("the spool %s cannot be written (%s); spans wait in memory", self._folder.path, error.strerror)
+                logger.warning("the spool %s cannot be written (%s); what ends waits in memory", self._folder.path, error.strerror)
             return None
         self._told = False
-        # Spans that are still open move on: a segment is complete in itself.
-        for opened in list(self._open.values()):
+        # A segment is complete in itself.
+        for opened in self._open:
             segment.append(STARTED, opened.context, opened.body)
         if self._own:
             self._own[-1].set_continued()
@@ -176,7 +176,7 @@ class Spool:
             self._ledger.move(State.SPOOLED, State.DROPPED, count, reason)
         if time.monotonic() >= self._next_warning:
             self._next_warning = time.monotonic() + _WARN_EVERY
-            logger.warning("the spool %s loses spans: %s", self._folder.path, self.counts)
+            logger.warning("the spool %s loses what it cannot keep: %s", self._folder.path, self.counts)
 
     # -- delivering: called by the worker only ------------------------------------------------------------
 
@@ -223,10 +223,10 @@ class Spool:
                 elif record.time_ns < oldest:
                     expired += 1
                 else:
-                    size += len(body) + len(context.resource) + len(context.scope) + 32
+                    size += (item := Item(context, body)).size
                     if items and (size > most_bytes or len(items) >= most):
                         break
-                    items.append(Item(context, body))
+                    items.append(item)
             end = record.end
         with self._lock:
             if segment.dead:
@@ -237,10 +237,10 @@ class Spool:
             self._lose(expired, Reason.EXPIRED, state is not None)
         if not items:
             segment.ack = end
-            return self._last_of(segment, state)
+            return self._last_of(segment, state, most, most_bytes)
         return Batch(items, state, lambda: self._settled(segment, end, len(items)))
 
-    def _last_of(self, segment: Segment, state: State | None) -> Batch | None:
+    def _last_of(self, segment: Segment, state: State | None, most: int, most_bytes: int) -> Batch | None:
         """Nothing waits in ``segment`` any longer: an orphan gives up its open spans, then its file."""
         if state is not None:
             return None
@@ -249,7 +249,7 @@ class Spool:
             self._drop(segment, self._orphans)
             return None
         self._count("interrupted", len(left))
-        return Batch(left, None, lambda: self._drop(segment, self._orphans))
+        return Batch(left, None, lambda: self._drop(segment, self._orphans)).within(most, most_bytes)
 
     def _settled(self, segment: Segment, end: int, count: int) -> None:
         segment.settled += count

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import time
-from typing import Any
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from ..settings import Settings
 from . import otlp_env
@@ -13,13 +15,13 @@ from .delivery import Delivery
 from .ledger import FlushReport
 from .segment import CONTEXT, NEW_SUFFIX, SPAN, STARTED, SUFFIX, Segment, is_owned
 from .spool import Spool
-from .spool_folder import CORRUPT_SUFFIX, QUARANTINE_SUFFIX
+from .spool_folder import CORRUPT_SUFFIX, QUARANTINE_SUFFIX, SHARES, folder_of
 from .transport import connect
 
 
 @dataclasses.dataclass
 class Status:
-    """What is in a spool.
+    """What is in the spool of one signal; "spans" are log records in that of logs.
 
     Attributes:
         bytes: size of all files.
@@ -41,28 +43,43 @@ class Status:
     quarantined: int = 0
     corrupt: int = 0
 
-    def as_dict(self) -> dict[str, Any]:
-        """The figures as JSON types."""
-        return dataclasses.asdict(self)
+    @property
+    def left(self) -> int:
+        """What a replay would deliver."""
+        return self.waiting + self.interrupted
 
 
-def traces_folder(spool_dir: str) -> str:
-    """Where the spans of the spool ``spool_dir`` are."""
-    return os.path.join(spool_dir, "traces")
+def _folders(spool_dir: str) -> Iterator[tuple[str, str]]:
+    """Signals that something was written for, with their folders.
+
+    Raises:
+        OSError: there is no spool.
+    """
+    found = [(signal, folder_of(spool_dir, signal)) for signal in SHARES]
+    if not any(os.path.isdir(folder) for _, folder in found):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), spool_dir)
+    yield from ((signal, folder) for signal, folder in found if os.path.isdir(folder))
 
 
 def _paths(folder: str) -> list[str]:
     return [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
 
 
-def status(spool_dir: str) -> Status:
+def status(spool_dir: str) -> dict[str, Status]:
     """Look, and change nothing.
+
+    Returns:
+        What there is, by signal (``traces``, ``logs``).
 
     Raises:
         OSError: there is no spool.
     """
+    return {signal: _status(folder) for signal, folder in _folders(spool_dir)}
+
+
+def _status(folder: str) -> Status:
     found = Status()
-    for path in _paths(traces_folder(spool_dir)):
+    for path in _paths(folder):
         try:
             found.bytes += os.path.getsize(path)
             if path.endswith(QUARANTINE_SUFFIX):
@@ -111,23 +128,32 @@ def _look_into(path: str, found: Status) -> None:
         segment.close()
 
 
-def replay(spool_dir: str, settings: Settings, timeout: float) -> tuple[FlushReport, dict[str, int]]:
-    """Deliver the orphans to the receiver of the ``OTEL_*`` variables.
+def replay(spool_dir: str, settings: Settings, timeout: float) -> dict[str, tuple[FlushReport, dict[str, int]]]:
+    """Deliver the orphans to the receivers of the ``OTEL_*`` variables, all signals at the same time.
 
     Returns:
-        The figures (``replayed`` counts), and the errors by name.
+        By signal, the figures (``replayed`` counts), and the errors by name.
+
+    Raises:
+        OSError: there is no spool.
     """
-    endpoint = otlp_env.endpoint("traces")
-    spool = Spool(traces_folder(spool_dir), settings.spool_max_bytes, settings.spool_max_age)
-    delivery = Delivery(
-        lambda item: item,
-        connect(endpoint, "traces"),
-        batch_bytes=settings.max_request_bytes,
-        request_timeout=min(endpoint.timeout, timeout),
-        store=spool,
-    )
-    figures = delivery.close(timeout)
-    return figures, {**delivery.sender.errors, **spool.counts}
+
+    def deliver(signal: str, folder: str) -> tuple[FlushReport, dict[str, int]]:
+        endpoint = otlp_env.endpoint(signal)
+        spool = Spool(folder, int(settings.spool_max_bytes * SHARES[signal]), settings.spool_max_age)
+        delivery = Delivery(
+            lambda item: item,
+            connect(endpoint, signal),
+            batch_bytes=settings.max_request_bytes,
+            request_timeout=min(endpoint.timeout, timeout),
+            store=spool,
+        )
+        figures = delivery.close(timeout)
+        return figures, {**delivery.sender.errors, **spool.counts}
+
+    with ThreadPoolExecutor() as pool:
+        running = {signal: pool.submit(deliver, signal, folder) for signal, folder in _folders(spool_dir)}
+        return {signal: delivered.result() for signal, delivered in running.items()}
 
 
 def clear(spool_dir: str) -> int:
@@ -140,7 +166,7 @@ def clear(spool_dir: str) -> int:
         OSError: there is no spool.
     """
     deleted = 0
-    for path in _paths(traces_folder(spool_dir)):
+    for path in [path for _, folder in _folders(spool_dir) for path in _paths(folder)]:
         if path.endswith((SUFFIX, NEW_SUFFIX, QUARANTINE_SUFFIX, CORRUPT_SUFFIX)):
             try:
                 if path.endswith((SUFFIX, NEW_SUFFIX)) and is_owned(path):

@@ -12,8 +12,16 @@ from .segment import CONTEXT, NEW_SUFFIX, SUFFIX, Segment, is_owned
 
 QUARANTINE_SUFFIX: Final = ".otlp"
 CORRUPT_SUFFIX: Final = ".corrupt"
+#: Signals that have a spool, each in a folder of its own, and what part of the whole size is theirs. Metrics need none: the
+#: next export makes a lost one good.
+SHARES: Final = {"traces": 0.75, "logs": 0.25}
 #: Seconds after which a file without a name of its own belongs to nobody.
 _ABANDONED_AFTER: Final = 60.0
+
+
+def folder_of(spool_dir: str, signal: str) -> str:
+    """Where the spool ``spool_dir`` keeps what belongs to ``signal``."""
+    return os.path.join(spool_dir, signal)
 
 
 class Folder:

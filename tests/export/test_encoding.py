@@ -10,16 +10,21 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk._logs import LoggerProvider, LogRecordProcessor
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, TraceFlags, TraceState
 from opentelemetry.trace.status import Status, StatusCode
 
+from otel_llm_bridge import events
 from otel_llm_bridge.export.encoding import Encoder, interrupted, request
 from otel_llm_bridge.export.limits import cut, shorten
+from otel_llm_bridge.export.log_encoding import LogEncoder
 from otel_llm_bridge.semconv import litellm as names
 
 _text = st.text(max_size=90)
@@ -77,6 +82,64 @@ def test_the_bytes_mean_the_same_as_those_of_the_sdk(spans: list[ReadableSpan]) 
     """Every field of random spans is what the SDK's own encoder makes of it."""
     key = repr
     assert sorted(_by_context(_ours(spans)), key=key) == sorted(_by_context(encode_spans(spans)), key=key)
+
+
+class _Records(LogRecordProcessor):
+    """Keeps what a processor is given."""
+
+    def __init__(self) -> None:
+        self.kept: list[Any] = []
+
+    def on_emit(self, log_record: Any) -> None:
+        self.kept.append(log_record)
+
+    emit = on_emit  # until OpenTelemetry 1.35
+
+    def shutdown(self) -> None:
+        pass
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return True
+
+
+def _records(*bodies: Any, context: SpanContext = SpanContext(1, 2, False, TraceFlags(1)), **attributes: Any) -> list[Any]:
+    """Log records as the bridge makes them, in the installed OpenTelemetry's class."""
+    records = _Records()
+    provider = LoggerProvider(resource=Resource({"service.name": "s"}), shutdown_on_exit=False)
+    provider.add_log_record_processor(records)
+    logger = provider.get_logger("scope", "1", "https://example.invalid/2")
+    for body in bodies:
+        events.emit_record(logger, NonRecordingSpan(context), "event", attributes, body, "WARN")
+    return records.kept
+
+
+_nested = st.recursive(_scalar, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_text, inner, max_size=3), max_leaves=8)
+
+
+@settings(max_examples=150, deadline=None)
+@given(_nested, st.dictionaries(st.text(string.ascii_letters, min_size=1), _nested if events.takes_structures() else _values, max_size=5), _ids)
+def test_the_bytes_of_log_records_mean_the_same_as_those_of_the_sdk(body: Any, attributes: dict[str, Any], context: SpanContext) -> None:
+    """Body, attributes, severity, times, ids and the event's name of random records are what the SDK's encoder makes of them."""
+    records = _records(body, context=context, **attributes)
+    items = [LogEncoder().encode(record) for record in records]
+    ours = ExportLogsServiceRequest.FromString(request(item for item in items if item))
+    assert MessageToDict(ours) == MessageToDict(encode_logs(records))
+
+
+def test_a_log_record_that_is_too_long_is_shortened_and_says_so() -> None:
+    """Structured messages keep their form, bodies and attributes fit, and the record names both with their sizes."""
+    messages = [{"role": "user", "parts": [{"type": "text", "content": "é" * 5000}]}, {"role": "assistant", "parts": []}]
+    (record,) = _records({"text": "x" * 9000}, long=messages if events.takes_structures() else "y" * 9000)
+    item = LogEncoder(attribute_bytes=1024).encode(record)
+    assert item is not None and len(item.body) < 3 * 1024
+    (read,) = ExportLogsServiceRequest.FromString(request([item])).resource_logs[0].scope_logs[0].log_records
+    assert read.body.kvlist_value.values[0].value.string_value.endswith("[9000 bytes]")
+    told = {pair.key: pair.value for pair in read.attributes}
+    assert [value.string_value for value in told[names.TRUNCATED_ATTRIBUTES].array_value.values] == ["body", "long"]
+    assert all(value.int_value > 9000 for value in told[names.TRUNCATED_BYTES].array_value.values)
+    if events.takes_structures():
+        first, second = told["long"].array_value.values
+        assert [value.kvlist_value.values[0].value.string_value for value in (first, second)] == ["user", "assistant"]
 
 
 def _span(**attributes: Any) -> ReadableSpan:

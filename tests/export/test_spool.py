@@ -49,6 +49,15 @@ def spooled(tmp_path: Path) -> dict[str, str]:
     return {"OTEL_LLM_BRIDGE_SPOOL_DIR": str(tmp_path / "spool")}
 
 
+#: The beginning of a program that makes log records; ``log(i)`` makes one.
+_LOGS = """
+from opentelemetry._logs import LogRecord
+logger = line.logger_provider.get_logger("l")
+def log(number, **more):
+    logger.emit(LogRecord(timestamp=time.time_ns(), body=f"record {number}", attributes={"number": number, **more}))
+"""
+_WITH_LOGS = {"OTEL_LOGS_EXPORTER": "otlp", "OTEL_BLRP_SCHEDULE_DELAY": "60000"}
+
 _CRASHES = {"kill": "os.kill(os.getpid(), 9)", "_exit": "os._exit(1)", "abort": "os.abort()"}
 
 
@@ -65,6 +74,34 @@ def test_a_crash_loses_nothing_that_had_ended(how: str, count: int, tmp_path: Pa
     numbers = [span.attributes["number"] for span in receiver.store.spans()]
     assert numbers == sorted(numbers) and len(numbers) == count
     assert list((tmp_path / "spool" / "traces").iterdir()) == []
+
+
+@pytest.mark.parametrize("how", _CRASHES)
+def test_log_records_survive_a_crash_as_well(how: str, tmp_path: Path, receiver: Receiver, spooled: dict[str, str]) -> None:
+    """Every record whose emit had returned arrives when the next process starts, in order, once, and so do the spans."""
+    environ = {**spooled, **_WITH_LOGS}
+    receiver.fault = Fault.refuse(503)
+    run(_LOGS + f"span(1)\n[log(i) for i in range(300)]\n{_CRASHES[how]}", tmp_path, receiver, environ=environ)
+    assert receiver.store.logs() == []
+    receiver.fault = Fault.none
+    run("", tmp_path, receiver, environ=environ)
+    assert [record.body for record in receiver.store.logs()] == [f"record {i}" for i in range(300)]
+    assert len(received(receiver)) == 1
+    assert [path.name for path in (tmp_path / "spool").rglob("*") if path.is_file()] == []
+
+
+def test_log_records_have_their_part_of_the_size(tmp_path: Path, receiver: Receiver, spooled: dict[str, str]) -> None:
+    """A flood of log records evicts the oldest log records, counted, and no span."""
+    receiver.fault = Fault.refuse(503)
+    environ = {**spooled, **_WITH_LOGS, "OTEL_LLM_BRIDGE_SPOOL_MAX_BYTES": str(4 << 20)}
+    body = "[span(i) for i in range(100)]\n[log(i, text='x' * 2000) for i in range(2000)]\nsay(json.dumps(line.stats()))\nos._exit(0)"
+    logs = run(_LOGS + body, tmp_path, receiver, environ=environ).figures["logs"]
+    assert sum(file.stat().st_size for file in (tmp_path / "spool" / "logs").iterdir()) <= 1 << 20
+    assert logs["ended"] == 2000 == logs["spooled"] + logs["dropped"]["evicted"]
+    receiver.fault = Fault.none
+    run("", tmp_path, receiver, environ=environ)
+    assert [record.attributes["number"] for record in receiver.store.logs()] == list(range(logs["dropped"]["evicted"], 2000))
+    assert len(received(receiver)) == 100
 
 
 @pytest.mark.parametrize("fsync", ["batch", "always"])
@@ -111,6 +148,31 @@ def test_a_call_that_a_crash_cuts_off_arrives_as_interrupted(tmp_path: Path, rec
     assert (cut.status_code, cut.attributes[names.SPAN_OUTCOME]) == ("ERROR", names.OUTCOME_INTERRUPTED)
     assert cut.attributes["gen_ai.request.model"] == "m" and cut.end_ns >= cut.start_ns
     assert names.SPAN_OUTCOME not in by_name["finished"].attributes
+
+
+def test_many_interrupted_calls_come_in_requests_of_the_usual_size(tmp_path: Path, receiver: Receiver, spooled: dict[str, str]) -> None:
+    """A crash with a thousand calls in flight makes no request that a receiver would refuse."""
+    body = "calls = [tracer.start_span(f'c{i}', attributes={'text': 'x' * 20_000}) for i in range(1000)]\nos.kill(os.getpid(), 9)"
+    run(body, tmp_path, receiver, environ=spooled)
+    run("", tmp_path, receiver, environ={**spooled, "OTEL_LLM_BRIDGE_EXIT_TIMEOUT": "30"})
+    assert len(receiver.store.spans()) == 1000
+    assert max(len(request.body) for request in receiver.requests) <= 3_670_016
+
+
+def test_notes_of_calls_in_flight_take_a_part_of_the_spool_only(tmp_path: Path) -> None:
+    """What has ended is on disk, whole, however many calls are in flight and however long their prompts are."""
+    ledger = Ledger()
+    spool = _spool(tmp_path / "s", ledger, max_bytes=1 << 20)
+    for number in range(1000):
+        spool.started(Item(CONTEXT, item(number).body + b"\x4a\x80\x10" + b"x" * 2048))
+    for number in range(1000, 1200):
+        ledger.end(State.SPOOLED)
+        assert spool.append(item(number))
+    assert ledger.report().dropped == {}
+    spool.forget()
+    left = drain(_spool(tmp_path / "s"))
+    assert left[:200] == [item(number) for number in range(1000, 1200)]
+    assert 40 < len(left) - 200 < 70
 
 
 def test_an_open_call_moves_on_with_the_segments(tmp_path: Path, receiver: Receiver, spooled: dict[str, str]) -> None:
@@ -176,7 +238,26 @@ def test_refused_spans_are_kept_for_a_human(tmp_path: Path, receiver: Receiver, 
         for span in scope.spans
     ]
     assert len(spans) == 5 and all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in files)
-    assert spool_admin.status(str(tmp_path / "spool")).quarantined == 5
+    assert spool_admin.status(str(tmp_path / "spool"))["traces"].quarantined == 5
+
+
+def test_refused_log_records_are_kept_as_well(tmp_path: Path, receiver: Receiver, spooled: dict[str, str]) -> None:
+    """A receiver that takes no log records has them in quarantine, counted, and does not keep the spans from arriving."""
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+    receiver.fault = Fault.refuse(400)
+    body = "[log(i) for i in range(5)]\nline.flush(5)\nsay(json.dumps(line.stats()))"
+    ended = run(_LOGS + body, tmp_path, receiver, environ={**spooled, **_WITH_LOGS})
+    assert ended.figures["logs"]["quarantined"] == 5
+    kept = [
+        record
+        for file in (tmp_path / "spool" / "logs").glob("*.otlp")
+        for resource in ExportLogsServiceRequest.FromString(file.read_bytes()).resource_logs
+        for scope in resource.scope_logs
+        for record in scope.log_records
+    ]
+    assert sorted(record.body.string_value for record in kept) == [f"record {i}" for i in range(5)]
+    assert spool_admin.status(str(tmp_path / "spool"))["logs"].quarantined == 5
 
 
 def test_files_are_for_the_owner_only(tmp_path: Path) -> None:
@@ -279,7 +360,7 @@ def test_what_a_living_process_holds_is_left_alone(tmp_path: Path) -> None:
     first, second = _spool(tmp_path / "s" / "traces"), _spool(tmp_path / "s" / "traces")
     first.append(item(1))
     assert drain(second) == []
-    found = spool_admin.status(str(tmp_path / "s"))
+    found = spool_admin.status(str(tmp_path / "s"))["traces"]
     assert (found.live, found.orphans, spool_admin.clear(str(tmp_path / "s"))) == (1, 0, 0)
     assert drain(first) == [item(1)]
 
@@ -339,7 +420,7 @@ def test_the_command_shows_replays_and_is_empty_afterwards(left_behind: str, rec
     """``status`` names what waits, ``replay`` delivers it, ``status`` then shows nothing."""
     assert cli.main(["spool", "status"]) == 0
     shown = capsys.readouterr().out
-    assert "20 spans in 1 segments" in shown and "interrupted  1 calls" in shown
+    assert "waiting      20 in 1 segments" in shown and "interrupted  1 calls" in shown
     assert cli.main(["spool", "replay", "--timeout", "10"]) == 0
     assert "replayed 21 spans, 0 are left" in capsys.readouterr().out
     assert len(received(receiver)) == 21
@@ -347,20 +428,35 @@ def test_the_command_shows_replays_and_is_empty_afterwards(left_behind: str, rec
     assert '"waiting": 0' in capsys.readouterr().out
 
 
+def test_the_command_covers_log_records(left_behind: str, tmp_path: Path, receiver: Receiver, capsys: pytest.CaptureFixture[str]) -> None:
+    """``status``, ``clear`` and ``replay`` name spans and log records, and each goes to its own endpoint."""
+    receiver.fault = Fault.refuse(503)
+    run(_LOGS + "[log(i) for i in range(3)]\nos._exit(1)", tmp_path, receiver, environ={**_WITH_LOGS, "OTEL_TRACES_EXPORTER": "none"})
+    receiver.fault = Fault.none
+    assert cli.main(["spool", "status"]) == 0
+    assert "log records\n  waiting      3 in 1 segments" in capsys.readouterr().out
+    assert cli.main(["spool", "clear"]) == 2
+    assert "20 spans and 3 log records would be lost" in capsys.readouterr().out
+    assert cli.main(["spool", "replay", "--timeout", "10"]) == 0
+    assert capsys.readouterr().out == "replayed 21 spans, 0 are left\nreplayed 3 log records, 0 are left\n"
+    assert (len(received(receiver)), len(receiver.store.logs())) == (21, 3)
+    assert all(found.left == 0 for found in spool_admin.status(left_behind).values())
+
+
 def test_a_replay_that_fails_says_why(left_behind: str, receiver: Receiver, capsys: pytest.CaptureFixture[str]) -> None:
     """With a receiver that refuses, the exit code is 1, the reason is named, and the spans stay."""
     receiver.fault = Fault.refuse(503)
     assert cli.main(["spool", "replay", "--timeout", "2"]) == 1
     assert "503" in capsys.readouterr().out
-    assert spool_admin.status(left_behind).waiting == 20
+    assert spool_admin.status(left_behind)["traces"].waiting == 20
 
 
 def test_clear_deletes_only_when_it_is_sure(left_behind: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Without --yes it says what would be lost; with it, the orphans are gone."""
     assert cli.main(["spool", "clear"]) == 2
-    assert "20 spans and 1 interrupted" in capsys.readouterr().out
+    assert "20 spans would be lost, and 1 interrupted" in capsys.readouterr().out
     assert cli.main(["spool", "clear", "--yes"]) == 0
-    assert spool_admin.status(left_behind).orphans == 0
+    assert spool_admin.status(left_behind)["traces"].orphans == 0
 
 
 @pytest.mark.parametrize("arguments", [["status"], ["status", "--dir", "/nowhere/at/all"]])
