@@ -60,7 +60,7 @@ class Recording:
     def begin(self, facts: dict[str, Any]) -> Attributes:
         """Add to ``facts`` who the call is for; returns the attributes that a sampler needs."""
         facts.update(self._who.facts(facts))
-        start = _named(self._at_start, facts)
+        start = {name: facts[fact] for fact, name in self._at_start.items() if facts.get(fact) is not None}
         return {**start, **openinference.attributes(facts, self._is_llm)} if self._open_inference else start
 
     def attributes(self, facts: Mapping[str, Any]) -> Attributes:
@@ -133,10 +133,7 @@ class Recording:
 
 def _named(names: Mapping[str, str], facts: Mapping[str, Any]) -> Attributes:
     """What ``facts`` says, by ``names``; not what it does not know."""
-    done: dict[Any, Any] = dict(zip(map(names.get, facts), facts.values(), strict=True))
-    done.pop(None, None)  # facts without a name here
-    if None in done.values():
-        done = {name: value for name, value in done.items() if value is not None}
+    done = {names[fact]: value for fact, value in facts.items() if value is not None and fact in names}
     for key, value in (facts.get("metadata") or {}).items():
         done[litellm.METADATA_PREFIX + key] = value
     return done

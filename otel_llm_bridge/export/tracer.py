@@ -14,8 +14,6 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from itertools import compress
-from operator import not_
 from typing import Any, Final, NamedTuple
 
 from opentelemetry import trace
@@ -169,11 +167,13 @@ def _bounded(attributes: Mapping[str, Any]) -> BoundedAttributes:
 
 def _taken(attributes: Mapping[str, Any]) -> tuple[Mapping[str, Any], int]:
     """``attributes`` as the SDK takes them, and how many it drops. Most are plain: these are only looked at."""
-    odd = [*compress(attributes, map(not_, map(_PLAIN.__contains__, map(type, attributes.values()))))]
-    if not odd and "" not in attributes:
+    odd = [key for key, value in attributes.items() if value.__class__ not in _PLAIN]
+    if "" in attributes and "" not in odd:
+        odd.append("")
+    if not odd:
         return attributes, 0
     taken, dropped = dict(attributes), 0
-    for key in {*odd, ""} & attributes.keys():
+    for key in odd:
         value = taken[key]
         if key and value.__class__ is list and _STRINGS.issuperset(map(type, value)):
             taken[key] = tuple(value)
