@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from opentelemetry import context as context_api
 
@@ -50,11 +50,15 @@ class Invocation:
         parent: the invocation that this one runs under, if any.
         started_ns: wall clock, nanoseconds since the epoch.
         clock: monotonic seconds at the start, for durations.
+        context: the caller's Context, with the span of this call as the current one.
+        key: under which the code that runs inside of it finds it, see `inside`.
     """
+
+    key: ClassVar[str] = _CURRENT
 
     # A class of slots: one is made for each call.
     __slots__ = (
-        "_lock", "_number", "_once", "_suspended", "_token", "bound", "clock", "context", "ended_clock", "error",
+        "_attached", "_lock", "_number", "_once", "_suspended", "bound", "clock", "context", "ended_clock", "error",
         "facts", "finished", "kept", "layer", "owed", "parent", "span", "started_ns", "waited",
     )  # fmt: skip
 
@@ -75,29 +79,39 @@ class Invocation:
         self._lock = threading.Lock()
         self._suspended = False
         self._once: set[str] = set()
-        self._token: Any = None
+        #: While a driver is in it: the token, and what was attached.
+        self._attached: Any = None
         self._number = next(_serial)
         self.ended_clock = 0.0
         self.started_ns = time.time_ns()
         self.clock = time.perf_counter()
         self.span: Span = layer.start(self)
-        self.context: Context = context_api.set_value(_CURRENT, self, layer.context_with(self.span))
+        self.context: Context = layer.context_with(self.span)
         _open[self._number] = self
 
     def __enter__(self) -> Invocation:
-        self._token = context_api.attach(self.context)
+        context = self.inside()
+        self._attached = context_api.attach(context), context
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        detach(self._token, self.context)
+        detach(*self._attached)
+        self._attached = None
         if error is not None:
             # A coroutine that is closed cannot wait any more.
             self.waited = not isinstance(error, GeneratorExit)
             self.fail(error)
         elif not self._suspended:
             self.finish()
+
+    def inside(self) -> Context:
+        """The Context of the code that this call runs: its own, with itself in it.
+
+        It is not kept here: a record that is part of a cycle would wait for the garbage collector, with its span.
+        """
+        return context_api.set_value(self.key, self, self.context)
 
     def suspend(self) -> None:
         """The call has returned a stream: the end of the stream is the end of the call."""

@@ -33,9 +33,7 @@ class Request(Invocation):
 
     __slots__ = ()
 
-    def __init__(self, layer: Layer, facts: dict[str, Any]) -> None:
-        super().__init__(layer, facts)
-        self.context = context_api.set_value(_CURRENT, self, layer.context_with(self.span))
+    key = _CURRENT
 
     def learn(self, facts: dict[str, Any]) -> None:
         """Take in what is not known yet; the first word counts."""

@@ -42,7 +42,7 @@ class StreamRecorder:
 
     def __init__(self, invocation: Invocation, reader: ChunkReader, chunk_events: bool = False) -> None:
         self.invocation = invocation
-        self.context = invocation.context
+        self.context = invocation.inside()
         self._reader, self._feed = reader, reader.feed
         self._chunk_events = chunk_events
         #: When each chunk came.
