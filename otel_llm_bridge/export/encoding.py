@@ -63,6 +63,7 @@ class Encoder:
         self._contexts: dict[tuple[int, int], tuple[object, object, Context]] = {}
         self._known: dict[tuple[bytes, str, Any], bytes] = {}
         self._keys: dict[str, bytes] = {}
+        self._events: dict[str, tuple[bytes, bytes]] = {}
 
     def encode(self, span: Any) -> Item | None:
         """The bytes of an SDK span; ``None`` when it cannot be made small enough."""
@@ -114,14 +115,18 @@ class Encoder:
         if parent is not None:
             parts.append(b"\x22\x08" + parent.span_id.to_bytes(8, "big"))
         parts.append(field(b"\x2a", utf8(cut(name, limit) if len(name) > 64 else name)))
-        parts.append(b"\x30" + SMALL[span.kind.value + 1])
+        parts.append(b"\x30" + SMALL[span.kind._value_ + 1])
         parts.append(_pack_time(0x39, span.start_time or 0, 0x41, span.end_time or 0))
         # Behind the SDK's read-only view: reading through it costs a call for each attribute.
         parts += self._attributes(b"\x4a", getattr(span, "_attributes", None) or span.attributes, limit, shortened)
         if span.dropped_attributes:
             parts.append(b"\x50" + varint(span.dropped_attributes))
         for event in span.events:
-            parts.append(field(b"\x5a", self._event(event, limit, shortened)))
+            if event.attributes or event.dropped_attributes:
+                parts.append(field(b"\x5a", self._event(event, limit, shortened)))
+            else:
+                before, after = self._bare_event(event.name)
+                parts.append(before + pack_fixed64(event.timestamp) + after)
         if span.dropped_events:
             parts.append(b"\x60" + varint(span.dropped_events))
         for link in span.links:
@@ -130,7 +135,7 @@ class Encoder:
             parts.append(b"\x70" + varint(span.dropped_links))
         status = span.status
         message = field(b"\x12", utf8(shorten(status.description, limit))) if status.description else b""
-        code = status.status_code.value
+        code = status.status_code._value_
         parts.append(field(b"\x7a", message + (b"\x18" + SMALL[code] if code else b"")))
         parts.append(_pack_flags(_FLAGS_TAG, _HAS_IS_REMOTE | (_IS_REMOTE if parent is not None and parent.is_remote else 0)))
         parts += self._told(b"\x4a", shortened, limit)
@@ -142,6 +147,17 @@ class Encoder:
             return []
         told = {names.TRUNCATED_ATTRIBUTES: [key for key, _ in shortened], names.TRUNCATED_BYTES: [size for _, size in shortened]}
         return self._attributes(tag, told, limit, [])
+
+    def _bare_event(self, name: str) -> tuple[bytes, bytes]:
+        """What is around the time of an event that has nothing but a name: there are few, and they come with each call."""
+        known = self._events.get(name)
+        if known is None:
+            after = field(b"\x12", utf8(name))
+            before = b"\x5a" + varint(9 + len(after)) + b"\x09"
+            if len(self._events) >= _MAX_CACHED:
+                self._events.clear()
+            known = self._events[name] = before, after
+        return known
 
     def _event(self, event: Any, limit: int, shortened: list[tuple[str, int]]) -> bytes:
         parts = [b"\x09", pack_fixed64(event.timestamp), field(b"\x12", utf8(event.name))]
