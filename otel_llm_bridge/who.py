@@ -104,6 +104,7 @@ _BAGGAGE_FACTS: Final = {
 }
 #: What is copied of a call to the log records that belong to it.
 SHARED: Final = ("end_user", "tags", "conversation_id")
+_LABELS: Final = frozenset({*SHARED, "metadata"})
 
 
 class Who:
@@ -116,13 +117,16 @@ class Who:
         self._refused: set[str] = set()
 
     def facts(self, given: Mapping[str, Any]) -> Values:
-        """The facts of the running Context; ``given``, what the call itself says, wins but for tags and metadata."""
+        """The facts of the running Context and of ``given``, what the call itself says: that wins, tags and metadata add up.
+
+        All of them are labels, wherever they come from: without keys, and short.
+        """
         ambient = context_api.get_value(_ATTRIBUTES)
         values: Values = self._from_baggage() if self._baggage else {}
         if isinstance(ambient, dict):
             values.update({name: value for name, value in ambient.items() if name != "metadata"})
             values["metadata"] = {**values.get("metadata", {}), **self._permitted(ambient.get("metadata", {}))}
-        if not values and not given.get("metadata"):
+        if not values and _LABELS.isdisjoint(given):
             return values
         for name in ("end_user", "conversation_id"):
             if given.get(name) is not None:

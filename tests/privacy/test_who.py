@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from collections.abc import Callable
-from typing import Any, Final
+from contextlib import AbstractContextManager
+from typing import Any, Final, cast
 
 import pytest
 from opentelemetry import baggage, context, trace
@@ -106,6 +108,23 @@ def test_nested_blocks(provider: Any, make_bridge: Callable[..., Bridge]) -> Non
     first, second = (dict(span.attributes or {}) for span in bridge.spans())
     assert (first["litellm.end_user"], first["litellm.tags"]) == ("inner", ("a", "b"))
     assert "litellm.end_user" not in second
+
+
+@pytest.mark.parametrize("around", [contextlib.nullcontext, otel_llm_bridge.attributes], ids=["alone", "in a block"])
+async def test_what_the_call_says_is_a_label(around: Callable[[], AbstractContextManager[None]], provider: Any, make_bridge: Callable[..., Bridge]) -> None:
+    """A key in the user, a tag or the session of the call itself is not shown, and none of them is long, in a block or not."""
+    bridge = make_bridge(metadata_keys=["user", "tags"], max_attribute_bytes=256)
+    key = "sk-abcdefghijklmnop"
+    with around():
+        await router(provider).acompletion(
+            model="second", messages=[*MESSAGES], user=key, metadata={"tags": [key, "x" * 1000]}, litellm_session_id=f"of {key}"
+        )
+    assert len(bridge.spans()) == 2
+    for span in bridge.spans():
+        said = dict(span.attributes or {})
+        first, second = cast("tuple[str, str]", said["litellm.tags"])
+        assert (said["litellm.end_user"], first, said["gen_ai.conversation.id"]) == ("[key]", "[key]", "of [key]")
+        assert len(second.encode()) <= 256
 
 
 # --- from a response to its trace ----------------------------------------------------------------------
