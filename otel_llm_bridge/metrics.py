@@ -189,8 +189,9 @@ class _Recording:
 
     def record(self, invocation: Invocation, facts: Facts) -> None:
         for amount, own in self._measure(invocation):
-            labels = self._series.attributes(tuple(map({**facts, **own}.get if own else facts.get, self._facts)))
-            take = self._take_all if amount.__class__ is array else self._take
+            values = map(facts.get, self._facts)
+            labels = self._series.attributes(tuple(map(own.get, self._facts, values) if own else values))
+            take: Callable[..., None] = self._take_all if amount.__class__ is array else self._take
             take(amount, labels, invocation.context, invocation.span.get_span_context())
 
     def _one_by_one(self, amounts: array[float], labels: dict[str, str], context: Context, span: SpanContext) -> None:
