@@ -85,7 +85,7 @@ def instruments(*generations: str) -> str:
 
 def self_metrics() -> str:
     """What the bridge says of its own delivery."""
-    names = (sdk.PROCESSOR_PROCESSED, sdk.PROCESSOR_QUEUE_SIZE, sdk.PROCESSOR_QUEUE_CAPACITY, sdk.EXPORTER_EXPORTED, sdk.EXPORTER_INFLIGHT, sdk.SPOOL_SPANS, sdk.SPOOL_REPLAYED)
+    names = (sdk.PROCESSOR_PROCESSED, sdk.PROCESSOR_QUEUE_SIZE, sdk.PROCESSOR_QUEUE_CAPACITY, sdk.EXPORTER_EXPORTED, sdk.EXPORTER_INFLIGHT, sdk.SPOOL_SPANS, sdk.SPOOL_REPLAYED, sdk.POINTS_EXPORTED)
     return "\n".join(f"- `{name}`" for name in names)
 
 

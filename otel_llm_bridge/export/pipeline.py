@@ -25,7 +25,7 @@ from .delivery import Delivery
 from .ledger import FlushReport, total
 from .lifetime import Deadline, Stage
 from .processors import DeliveryMetricReader
-from .selfmetrics import observe
+from .selfmetrics import observe_metrics, observe_spans
 
 #: Set by ``otel-llm-bridge run`` for the program that it starts; not an option.
 REPORT_URL: Final = "OTEL_LLM_BRIDGE_REPORT_URL"
@@ -102,7 +102,7 @@ class Pipeline:
         return total([ledger.report() for ledger in ledgers], elapsed)
 
     def stats(self) -> dict[str, Any]:
-        """All figures as JSON types: the spans' at the top, ``logs``, ``metrics`` and ``errors`` below."""
+        """All figures as JSON types: the spans' at the top, with what their requests failed with (``errors``); ``logs`` below."""
         figures = self.report().as_dict()
         del figures["elapsed"]
         if self._spans is not None:
@@ -237,7 +237,10 @@ def _build(settings: Settings) -> Pipeline:
     resource = Resource.create()
     tracer_provider, spans = providers.traces(settings, resource)
     meter_provider, metrics = providers.metrics(settings, resource)
-    if spans is not None and meter_provider is not None:
-        observe(spans, meter_provider)
+    if meter_provider is not None:
+        if spans is not None:
+            observe_spans(spans, meter_provider)
+        if metrics is not None:
+            observe_metrics(metrics.exporter, meter_provider)
     logger_provider, logs = providers.logs(settings, resource)
     return Pipeline(tracer_provider, meter_provider, logger_provider, spans, logs, metrics)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -81,6 +82,10 @@ class DeliveryLogProcessor(LogRecordProcessor):
         self.delivery.close(self._exit_timeout)
 
 
+#: What data points failed with where the receiver gives no reason.
+_REJECTED: Final = "rejected"
+
+
 class DeliveryMetricExporter(MetricExporter):
     """Sends metrics over a `Transport`. A failed export is not repeated: the next one carries the same sums."""
 
@@ -88,21 +93,26 @@ class DeliveryMetricExporter(MetricExporter):
         super().__init__(preferred_temporality=preferred[0], preferred_aggregation=preferred[1])
         self._transport = transport
         self._timeout = timeout
-        self.exported = 0
-        self.failed = 0
+        #: Data points whose export is over, by what it failed with; blank for those that were delivered.
+        self.finished: Counter[str] = Counter()
         #: Adds to what was collected what is not kept by the SDK.
         self.complete: Callable[[MetricsData], MetricsData] = lambda collected: collected
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        body = encode_metrics(self.complete(metrics_data)).SerializeToString()
+        whole = self.complete(metrics_data)
+        body = encode_metrics(whole).SerializeToString()
         if not body:
             return MetricExportResult.SUCCESS
         outcome = self._transport.send(body, min(self._timeout, timeout_millis / 1000))
-        if outcome.verdict is Verdict.DELIVERED:
-            self.exported += 1
-            return MetricExportResult.SUCCESS
-        self.failed += 1
-        return MetricExportResult.FAILURE
+        scopes = [scope for resource in whole.resource_metrics for scope in resource.scope_metrics]
+        count = sum(len(metric.data.data_points) for scope in scopes for metric in scope.metrics)
+        if outcome.verdict is not Verdict.DELIVERED:
+            self.finished[outcome.detail or _REJECTED] += count
+            return MetricExportResult.FAILURE
+        self.finished[""] += count - outcome.rejected
+        if outcome.rejected:
+            self.finished[_REJECTED] += outcome.rejected
+        return MetricExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Nothing is kept here."""
@@ -130,6 +140,7 @@ class DeliveryMetricReader(PeriodicExportingMetricReader):
 
     def _forget(self) -> None:
         self._export_lock = threading.Lock()
+        self.exporter.finished.clear()
         self._transport.forget()
 
     def flush(self, timeout: float) -> bool:

@@ -1,4 +1,4 @@
-"""The ledger's figures as the metrics in which an OpenTelemetry SDK reports on itself.
+"""The figures of delivery as the metrics in which an OpenTelemetry SDK reports on itself.
 
 All are observable: they are read when metrics are collected and cost nothing when a span ends.
 """
@@ -13,6 +13,7 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
 from ..semconv import sdk as names
 from .delivery import Delivery
+from .processors import DeliveryMetricExporter
 
 _numbers = itertools.count()
 
@@ -32,8 +33,14 @@ def _exported(delivery: Delivery) -> Iterator[tuple[int, str]]:
     yield report.failed + report.quarantined, "rejected"
 
 
-#: Name, kind of instrument, component, meaning, figures with their ``error.type`` (blank for none).
-_TABLE: Final = (
+def _points(exporter: DeliveryMetricExporter) -> Iterator[tuple[int, str]]:
+    """A value also when there was no export yet: the SDK's reader passes nothing on where its instruments have nothing."""
+    finished = {"": 0, **exporter.finished}
+    yield from ((count, error) for error, count in finished.items())
+
+
+#: Of spans: name, kind of instrument, component, meaning, figures with their ``error.type`` (blank for none).
+_SPANS: Final = (
     (names.PROCESSOR_PROCESSED, _COUNTER, names.PROCESSOR_TYPE, "Spans that the processor is done with.", _processed),
     (
         names.PROCESSOR_QUEUE_SIZE, _UP_DOWN, names.PROCESSOR_TYPE, "Spans that wait in memory.",
@@ -58,16 +65,30 @@ _TABLE: Final = (
     ),
 )  # fmt: skip
 
+#: The same of metrics.
+_METRICS: Final = (
+    (names.POINTS_EXPORTED, _COUNTER, names.METRIC_EXPORTER_TYPE, "Data points that were delivered, or not.", _points),
+)
 
-def observe(delivery: Delivery, provider: MeterProvider) -> None:
+
+def observe_spans(delivery: Delivery, provider: MeterProvider) -> None:
     """Report the figures of ``delivery`` through ``provider``."""
+    _observe(_SPANS, names.UNIT_SPAN, delivery, provider)
+
+
+def observe_metrics(exporter: DeliveryMetricExporter, provider: MeterProvider) -> None:
+    """Report the figures of ``exporter`` through ``provider``."""
+    _observe(_METRICS, names.UNIT_POINT, exporter, provider)
+
+
+def _observe(table: Iterable[tuple[Any, ...]], unit: str, source: Any, provider: MeterProvider) -> None:
     meter = provider.get_meter("otel_llm_bridge.export")
     number = next(_numbers)
-    for name, kind, component, meaning, figures in _TABLE:
+    for name, kind, component, meaning, figures in table:
         attributes = {names.COMPONENT_TYPE: component, names.COMPONENT_NAME: f"{component}/{number}"}
 
         def read(_: CallbackOptions, figures: Any = figures, attributes: dict[str, str] = attributes) -> Iterable[Observation]:
-            for value, error in figures(delivery):
+            for value, error in figures(source):
                 yield Observation(value, {**attributes, names.ERROR_TYPE: error} if error else attributes)
 
-        getattr(meter, kind)(name, callbacks=[read], unit=names.UNIT_SPAN, description=meaning)
+        getattr(meter, kind)(name, callbacks=[read], unit=unit, description=meaning)

@@ -147,6 +147,31 @@ def test_all_three_signals_arrive(built: pipeline.Pipeline, receiver: Receiver) 
     assert built.stats()["logs"]["exported"] == 1
 
 
+@pytest.mark.parametrize("traces", ["otlp", "console", "none"])
+def test_metrics_need_no_delivery_of_spans(traces: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the bridge measures is sent whatever becomes of the spans; the SDK's reader calls no exporter when its own instruments have nothing."""
+    for name, value in {**endpoint_of(receiver, "http/protobuf"), "OTEL_TRACES_EXPORTER": traces}.items():
+        monkeypatch.setenv(name, value)
+    built = pipeline.build(Settings.resolve(environ={}))
+    assert built.meter_provider
+    built.meter_provider.get_meter("otel_llm_bridge").create_counter("calls").add(2, {})
+    built.flush(60)
+    assert [point.value for metric in receiver.store.metrics() if metric.name == "calls" for point in metric.points] == [2]
+    built.meter_provider.shutdown(timeout_millis=500)
+    built.shutdown(0.2)
+
+
+def test_data_points_are_counted_by_what_became_of_them(built: pipeline.Pipeline, receiver: Receiver) -> None:
+    """Delivered, refused whole, and refused in part: each data point once, in the standard metric of exporters."""
+    built.flush(60)
+    whole = sum(len(metric.points) for metric in receiver.store.metrics())
+    for fault in (Fault.refuse(400), Fault.partial_success(2), Fault.none):
+        receiver.fault = fault
+        built.flush(60)
+    # The third request has one data point more: the one that counts those of the second.
+    assert _figures(receiver, names.POINTS_EXPORTED) == {"": whole + whole + 1 - 2, "400": whole, "rejected": 2}
+
+
 @pytest.mark.parametrize(
     ("preference", "counted", "observed"), [("", [2, 5], [1, 2]), ("delta", [2, 3], [1, 1]), ("LowMemory", [2, 3], [1, 2])]
 )
