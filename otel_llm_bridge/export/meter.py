@@ -53,7 +53,8 @@ Labels = Mapping[str, Any]
 class _Instrument:
     """What the two kinds share.
 
-    A label set is known by the identity of its mapping, which is kept: `series.Series` has one for each.
+    A label set is known by the identity of its mapping: `series.Series` has one for each. Who comes with the same labels
+    in another mapping, as the bridge does when it is switched on again, goes on with the same point.
     """
 
     def __init__(self, stock: Any, name: str, unit: str, description: str) -> None:
@@ -65,18 +66,27 @@ class _Instrument:
     def forget(self) -> None:
         """Begin anew: a forked child counts what it does itself."""
         self._lock = threading.Lock()
+        #: By the identity of the labels, and by what they say.
         self._points: dict[int, Any] = {}
+        self._by_content: dict[frozenset[tuple[str, Any]], Any] = {}
+        #: All mappings that are known: an identity means nothing once its object is gone.
+        self._known: list[Labels] = []
         self._began = time.time_ns()
 
     def collect(self, now: int) -> Metric | None:
         """What was measured so far."""
         with self._lock:
-            points = [self._point(point, now) for point in self._points.values()]
+            points = [self._point(point, now) for point in self._by_content.values()]
         return Metric(self._name, self._description, self._unit, self._data(points)) if points else None
 
     def _add(self, labels: Labels) -> Any:
-        """A label set that was not known."""
-        point = self._points[id(labels)] = self._new(labels)
+        """The point of a mapping that was not known."""
+        content = frozenset(labels.items())
+        point = self._by_content.get(content)
+        if point is None:
+            point = self._by_content[content] = self._new(labels)
+        self._points[id(labels)] = point
+        self._known.append(labels)
         return point
 
     def _new(self, labels: Labels) -> Any:

@@ -127,6 +127,21 @@ def test_names_are_one_instrument() -> None:
     assert meter.create_histogram("h") is meter.create_histogram("h")
 
 
+def test_labels_are_known_by_what_they_say() -> None:
+    """Mappings with the same labels are one point: the bridge makes new ones when it is switched on again."""
+
+    def do(meter: Any) -> None:
+        counter, histogram = meter.create_counter("c"), meter.create_histogram("h", explicit_bucket_boundaries_advisory=_BOUNDS)
+        for amount in range(3):
+            for labels in _LABELS:
+                # Mappings that nobody keeps, in either order.
+                counter.add(amount, dict(labels), _CONTEXTS[2])
+                histogram.record(amount, dict(reversed(labels.items())), _CONTEXTS[2])
+
+    theirs, ours = _both(do)
+    assert ours == theirs
+
+
 def test_a_second_reader_gets_the_measurements() -> None:
     """A reader that somebody adds reads the SDK's instruments; our own export stays whole and has nothing twice."""
     reader = InMemoryMetricReader()
