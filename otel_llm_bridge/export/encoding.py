@@ -62,7 +62,7 @@ class Encoder:
         self._span_bytes = span_bytes
         self._contexts: dict[tuple[int, int], tuple[object, object, Context]] = {}
         self._known: dict[tuple[bytes, str, Any], bytes] = {}
-        self._keys: dict[str, bytes] = {}
+        self._before_numbers: dict[tuple[bytes, str, int], bytes] = {}
         self._events: dict[str, tuple[bytes, bytes]] = {}
 
     def encode(self, span: Any) -> Item | None:
@@ -181,7 +181,7 @@ class Encoder:
         parts: list[bytes] = []
         if not attributes:
             return parts
-        known, keys = self._known, self._keys
+        known, before = self._known, self._before_numbers
         for key, value in getattr(attributes, "_dict", attributes).items():
             kind = value.__class__
             text = value[0] if kind is tuple and len(value) == 1 else value
@@ -195,19 +195,24 @@ class Encoder:
                     known[tag, key, value] = part
                 parts.append(part)
                 continue
-            if kind is int and 0 <= value < 0x4000:
-                encoded = b"\x18" + (SMALL[value] if value < 0x80 else bytes((value & 0x7F | 0x80, value >> 7)))
-            elif kind is float:
-                encoded = b"\x21" + pack_double(value)
+            if kind is float:
+                number = pack_double(value)
+            elif kind is int and 0 <= value < 0x4000:
+                number = SMALL[value] if value < 0x80 else bytes((value & 0x7F | 0x80, value >> 7))
             else:
-                encoded = self._any(key, value, limit, shortened)
-            head = keys.get(key)
-            if head is None:
-                if len(keys) >= _MAX_CACHED:
-                    keys.clear()
-                head = keys[key] = field(b"\x0a", utf8(key))
-            parts.append(field(tag, head + field(b"\x12", encoded)))
+                parts.append(field(tag, field(b"\x0a", utf8(key)) + field(b"\x12", self._any(key, value, limit, shortened))))
+                continue
+            head = before.get((tag, key, len(number)))
+            parts.append((head or self._before_number(tag, key, len(number))) + number)
         return parts
+
+    def _before_number(self, tag: bytes, key: str, size: int) -> bytes:
+        """What is before the bytes of a number, the same for each of that size: one or two are an int, eight a double."""
+        pair = field(b"\x0a", utf8(key)) + b"\x12" + SMALL[1 + size] + (b"\x21" if size == 8 else b"\x18")
+        if len(self._before_numbers) >= _MAX_CACHED:
+            self._before_numbers.clear()
+        known = self._before_numbers[tag, key, size] = tag + varint(len(pair) + size) + pair
+        return known
 
     def _any(self, key: str, value: Any, limit: int, shortened: list[tuple[str, int]]) -> bytes:
         """An ``AnyValue`` that fits."""
