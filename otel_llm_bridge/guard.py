@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import functools
 import logging
-import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, TypeVar
+
+from .locks import lock
 
 logger: Final = logging.getLogger("otel_llm_bridge")
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _seen: set[tuple[str, type[BaseException]]] = set()
-_lock = threading.Lock()
+_lock = lock()
 _strict = False
 
 

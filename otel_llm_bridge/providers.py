@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import _logs, metrics, trace
 
 from .guard import guarded, logger
+from .locks import lock
 from .semconv import gen_ai
 from .versions import version_of
 
@@ -37,7 +37,7 @@ class Providers:
     ) -> None:
         self._settings = settings
         self._given = (tracer_provider, meter_provider, logger_provider)
-        self._lock = threading.Lock()
+        self._lock = lock()
         self.pipeline: Pipeline | None = None
         #: The user's own provider that was attached to, so that its spans are counted and flushed.
         self.attached: Any = None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-
 from .guard import logger
+from .locks import lock
 from .semconv import metrics as names
 from .semconv.metrics import Label
 
@@ -24,7 +23,7 @@ class Series:
         self._most = most
         self._known: dict[tuple[str | None, ...], dict[str, str]] = {}
         self._told = False
-        self._lock = threading.Lock()
+        self._lock = lock()
 
     def attributes(self, values: tuple[str | None, ...]) -> dict[str, str]:
         """The attributes to record under, for the labels' values in order; ``None`` is left out."""

@@ -11,7 +11,6 @@ In the same way `suppressed` says that a call is nobody's, and `get_trace_id` le
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Generator, Iterable, Mapping
@@ -22,6 +21,7 @@ from opentelemetry import baggage
 from opentelemetry import context as context_api
 
 from .guard import logger
+from .locks import lock
 from .semconv import gen_ai
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class _Traces:
     def __init__(self) -> None:
         self._alive: dict[int, tuple[weakref.ref[Any], int]] = {}
         self._by_id: OrderedDict[str, int] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = lock()
 
     def remember(self, response: Any, trace_id: int) -> None:
         key = id(response)

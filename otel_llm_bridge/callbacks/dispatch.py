@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import threading
 import time
 from collections.abc import Callable, Coroutine
 from contextvars import Context
@@ -14,8 +13,9 @@ from typing import Any, Final
 from opentelemetry import trace
 
 from ..guard import logger
+from ..locks import rlock
 from ..settings import Settings
-from . import lanes, loops
+from . import loops
 from .hosts import Host
 from .lanes import COMPLETED, FAILED, OWNER_GONE, QUEUE_FULL, TIMED_OUT, Lane, Run
 from .points import Binding, Event
@@ -36,7 +36,7 @@ class Dispatcher:
     def __init__(self, settings: Settings | None = None, get_tracer: GetTracer | None = None) -> None:
         self.registry = Registry()
         self._get_tracer = get_tracer or (lambda: trace.get_tracer("otel_llm_bridge"))
-        self._lock = threading.RLock()
+        self._lock = rlock()
         self._settings = settings
         self.registry.removed = self._retire
         #: Called when nothing is pending in a drain: they hand over what is to be sent, which is then drained, too.
@@ -258,8 +258,6 @@ class Dispatcher:
 
     def after_fork_in_child(self) -> None:
         """The parent runs what was pending; the child begins with nothing, and with its own threads."""
-        self._lock = threading.RLock()
-        lanes.after_fork_in_child()
         for host in list(self.busy):
             host.disown()
         self._reset()

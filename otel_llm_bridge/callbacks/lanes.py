@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from ..locks import rlock
 from .points import Binding, Event
 from .registry import Registration
 
@@ -26,7 +26,7 @@ LOOP_CLOSED, OUT_OF_TIME, CANCELLED, QUEUE_FULL, NO_THREAD, OWNER_GONE = (
 
 #: One lock for all lanes: it is held for a few instructions, and a lane may move from one host to another.
 #: Re-entrant, because a finaliser may get here in the middle of them.
-lock: Final = threading.RLock()
+lock: Final = rlock()
 
 
 class Run:
@@ -94,8 +94,3 @@ class Lane:
         """Those who wait for this lane, to be called without the lock."""
         waiting, self._waiting = self._waiting, []
         return waiting
-
-
-def after_fork_in_child() -> None:
-    """Another thread of the parent may have held the lock."""
-    lock._at_fork_reinit()  # type: ignore[attr-defined]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextvars
 import itertools
-import threading
 import types
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from ..guard import logger
+from ..locks import rlock
 from .identity import GIVEN, OBJECT, key_of
 from .points import Bound, UnknownPoint, bind, expand, is_logger, name_of, points_of
 
@@ -142,7 +142,7 @@ class Registry:
         #: Told of each registration that has been removed.
         self.removed: Callable[[Registration], None] = lambda _registration: None
         # Re-entrant: an owner may be collected, and its callback with it, in the middle of anything here.
-        self._lock = threading.RLock()
+        self._lock = rlock()
         self._by_key: dict[Any, Registration] = {}
         # Replaced, never changed: who reads it needs no lock.
         self._at: dict[str, tuple[Registration, ...]] = {}
