@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
-from ..export.pipeline import REPORT_URL
+from ..export.report import REPORT_URL
 from ..viewer.delivery import Delivery
 from ..viewer.jsonl import JsonLines
 from ..viewer.receiver import Receiver

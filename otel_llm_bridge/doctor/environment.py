@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..commands import otel_env
+from ..export.report import REPORT_URL
 from ..settings import TABLE, Settings
 from ..versions import version_of
 from .findings import Row
@@ -25,8 +26,6 @@ PACKAGES: Final = (
 #: Those that must be of one release.
 _ONE_RELEASE: Final = ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter")
 _LOWEST_LITELLM: Final = (1, 80)
-#: Ours, but not options: what one part of the bridge tells another.
-_INTERNAL: Final = frozenset({"OTEL_LLM_BRIDGE_REPORT_URL"})
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def _values(seen: Environment) -> Findings:
 def _unknown_names(seen: Environment) -> Findings:
     known = [row.variable for row in TABLE]
     for name in sorted(seen.variables):
-        if name.startswith("OTEL_LLM_BRIDGE_") and name not in known and name not in _INTERNAL:
+        if name.startswith("OTEL_LLM_BRIDGE_") and name not in known and name != REPORT_URL:
             near = difflib.get_close_matches(name, known, 1)
             yield (
                 f"{name} is no option of the bridge and does nothing",

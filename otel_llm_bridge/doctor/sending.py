@@ -38,12 +38,15 @@ class Sent:
 
 
 def send() -> Sent | None:
-    """Send it as the program would: the same variables, the same transport. ``None``: OTLP is switched off."""
+    """Send it as the program would: the same variables, the same transport. ``None``: OTLP is switched off, or not installed."""
     if otlp_env.sdk_disabled() or "otlp" not in otlp_env.exporters("traces"):
         return None
     endpoint = otlp_env.endpoint("traces")
     started = time.monotonic()
-    body, trace_id = _span()
+    try:
+        body, trace_id = _span()
+    except ImportError:
+        return None  # what is missing is a finding of `environment`
     transport = connect(endpoint, "traces")
     try:
         outcome: Outcome = transport.send(body, min(endpoint.timeout, _PATIENCE))

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.metrics import MeterProvider
@@ -25,10 +25,8 @@ from .delivery import Delivery
 from .ledger import FlushReport, total
 from .lifetime import Deadline, Stage
 from .processors import DeliveryMetricReader
+from .report import REPORT_URL, send
 from .selfmetrics import observe_metrics, observe_spans
-
-#: Set by ``otel-llm-bridge run`` for the program that it starts; not an option.
-REPORT_URL: Final = "OTEL_LLM_BRIDGE_REPORT_URL"
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -151,8 +149,6 @@ class Pipeline:
         url = os.environ.get(REPORT_URL, "")
         if url:
             with guarded("report"):
-                from .report import send
-
                 send(url, {**self.stats(), "pid": os.getpid()})
 
 

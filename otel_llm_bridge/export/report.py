@@ -6,8 +6,11 @@ import http.client
 import ipaddress
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
+
+#: Set by ``otel-llm-bridge run`` for the program that it starts; not an option.
+REPORT_URL: Final = "OTEL_LLM_BRIDGE_REPORT_URL"
 
 
 def send(url: str, report: Mapping[str, Any], timeout: float = 2.0) -> bool:
@@ -17,7 +20,7 @@ def send(url: str, report: Mapping[str, Any], timeout: float = 2.0) -> bool:
     proxy of the environment is not asked: the report is for this machine only.
 
     Args:
-        url: the value of ``OTEL_LLM_BRIDGE_REPORT_URL``; anything but a loopback address is refused.
+        url: the value of `REPORT_URL`; anything but a loopback address is refused.
         report: ``pid``, ``ended``, ``exported``, ``failed``, ``dropped`` (reason -> count), ``spooled``
             and ``pending``, all in spans.
         timeout: seconds.

@@ -187,3 +187,28 @@ def test_the_text_says_the_same_and_masks_headers(receiver: Receiver, provider: 
     for part in ("litellm 1.", "exit_timeout=7.0 (environment)", "taken by", "x-api-key", ": 200;", "no findings"):
         assert part in ran.stdout
     assert SECRET not in ran.stdout + ran.stderr
+
+
+ALONE = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "litellm" or name.startswith("opentelemetry.sdk"):
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Missing())
+from otel_llm_bridge.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [(("doctor",), "no OTLP exporter"), (("run", "--", sys.executable, "-c", "print('ran')"), "ran\n")], ids=["doctor", "run"]
+)
+def test_neither_needs_what_the_program_needs(command: tuple[str, ...], said: str) -> None:
+    """Without the SDK and LiteLLM the doctor says what it finds, and `run` runs the program."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    ran = subprocess.run(
+        [sys.executable, "-c", ALONE, *command], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (ran.returncode, "Traceback" in ran.stderr) == (0, False), ran.stderr
+    assert said in ran.stdout
