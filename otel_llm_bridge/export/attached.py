@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from collections.abc import Callable
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -16,7 +18,7 @@ from .processors import DeliverySpanProcessor
 
 
 class Attached:
-    """The figures of one provider of the user's.
+    """The figures of one provider of the user's, from now on: spans that ended before may still wait there, and are not counted.
 
     What was exported is what the first exporter behind it confirmed. Where no exporter can be found (a
     processor of another make), spans stay *pending*: a flush that merely returned is no proof.
@@ -32,17 +34,18 @@ class Attached:
             return
         self.ledger = Ledger()
         lifetime.after_fork_in_child(self.ledger.reset)
+        self._counts = functools.partial(_counts, time.time_ns())
         add = getattr(provider, "add_span_processor", None)
         if add is not None:
             with guarded("attach"):
-                add(_Counting(self.ledger))
+                add(_Counting(self.ledger, self._counts))
         self.look()
 
     def look(self) -> None:
         """Find the exporter; the user may add one after us."""
         if self._exporter is None and self._delivery is None:
             with guarded("attach"):
-                self._exporter = _observe(self.provider, self.ledger)
+                self._exporter = _observe(self.provider, self.ledger, self._counts)
 
     def flush(self, timeout: float, final: bool = False) -> FlushReport:
         """The provider's own ``force_flush``, in a helper thread and for at most ``timeout`` seconds."""
@@ -67,23 +70,31 @@ def _force(force_flush: Any, timeout: float) -> None:
         logger.debug("force_flush of the user's provider", exc_info=error)
 
 
+_Counts = Callable[[ReadableSpan], bool]
+
+
+def _counts(since: int, span: ReadableSpan) -> bool:
+    """Whether ``span`` is sampled and has ended at ``since`` or later: asked at its end and at its export alike."""
+    context = span.context
+    return context is not None and bool(context.trace_flags & 1) and (span.end_time or 0) >= since
+
+
 class _Counting(SpanProcessor):
     """Counts ends; it comes last, so others may have exported the span already."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Ledger, counts: _Counts) -> None:
+        self._ledger, self._counts = ledger, counts
 
     def on_end(self, span: ReadableSpan) -> None:
-        context = span.context
-        if context is not None and context.trace_flags & 1:
+        if self._counts(span):
             self._ledger.end(State.PENDING)
 
 
 class _Observed(SpanExporter):
     """The user's exporter, with its answers counted."""
 
-    def __init__(self, exporter: Any, ledger: Ledger, processor: Any) -> None:
-        self._exporter, self._ledger, self._processor = exporter, ledger, processor
+    def __init__(self, exporter: Any, ledger: Ledger, counts: _Counts, processor: Any) -> None:
+        self._exporter, self._ledger, self._counts, self._processor = exporter, ledger, counts, processor
 
     def export(self, spans: Any) -> SpanExportResult:
         confirmed = False
@@ -91,7 +102,7 @@ class _Observed(SpanExporter):
             result: SpanExportResult = self._exporter.export(spans)
             confirmed = result is SpanExportResult.SUCCESS
         finally:
-            self._ledger.move(State.PENDING, State.EXPORTED if confirmed else State.FAILED, len(spans))
+            self._ledger.move(State.PENDING, State.EXPORTED if confirmed else State.FAILED, sum(map(self._counts, spans)))
         return result
 
     def queue_is_empty(self) -> bool:
@@ -121,7 +132,7 @@ def _ours(provider: Any) -> Delivery | None:
     return None
 
 
-def _observe(provider: Any, ledger: Ledger) -> _Observed | None:
+def _observe(provider: Any, ledger: Ledger, counts: _Counts) -> _Observed | None:
     """Put an observer in front of the first exporter of the SDK's own processors."""
     for processor in _processors(provider):
         inner = getattr(processor, "_batch_processor", None)
@@ -130,7 +141,7 @@ def _observe(provider: Any, ledger: Ledger) -> _Observed | None:
         if isinstance(exporter, _Observed):
             continue
         if hasattr(exporter, "export"):
-            observed = _Observed(exporter, ledger, processor)
+            observed = _Observed(exporter, ledger, counts, processor)
             setattr(holder, name, observed)
             return observed
     return None

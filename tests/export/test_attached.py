@@ -51,6 +51,19 @@ def test_what_the_users_exporter_confirmed_is_exported(attach_first: bool, their
     theirs.shutdown()
 
 
+def test_what_waited_before_is_not_counted(theirs: TracerProvider, receiver: Receiver) -> None:
+    """Spans that ended before we came, and wait in the user's processor, are delivered and are in no figure: none goes below zero."""
+    theirs.add_span_processor(BatchSpanProcessor(_otlp(receiver), schedule_delay_millis=60_000))
+    _spans(theirs, 5)
+    pipeline = Pipeline()
+    pipeline.attach(theirs)
+    _spans(theirs, 2)
+    report = pipeline.flush(60)
+    assert len(received(receiver)) == 7
+    assert report and (report.ended, report.exported, dict(report.dropped)) == (2, 2, {}), report
+    theirs.shutdown()
+
+
 def test_a_refusal_is_failed(theirs: TracerProvider, receiver: Receiver) -> None:
     """What the user's exporter gave up is counted as failed although force_flush says True."""
     receiver.fault = Fault.refuse(400)
