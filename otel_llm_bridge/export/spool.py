@@ -160,6 +160,8 @@ class Spool:
 
     def _evict(self, segment: Segment, reason: Reason) -> None:
         """Throw away what waits in ``segment``; what is on its way is settled by its batch."""
+        # Whoever reads it just now has not taken anything yet, and must not: it is counted here.
+        segment.dead = True
         lost = sum(1 for record in segment.records(segment.taken) if record.kind == SPAN)
         mine = segment in self._own
         (self._own if mine else self._orphans).remove(segment)
@@ -191,11 +193,15 @@ class Spool:
         return None
 
     def _from_own(self, most: int, most_bytes: int) -> Batch | None:
-        for segment in list(self._own):
-            batch = self._read(segment, State.SPOOLED, most, most_bytes)
-            if batch is not None:
-                return batch
-        return None
+        while True:
+            segments = list(self._own)
+            for segment in segments:
+                batch = self._read(segment, State.SPOOLED, most, most_bytes)
+                if batch is not None:
+                    return batch
+            if not any(segment.dead for segment in segments):
+                return None
+            # Some were evicted meanwhile: there are others now.
 
     def _from_orphans(self, most: int, most_bytes: int) -> Batch | None:
         while self._orphans:
@@ -203,8 +209,9 @@ class Spool:
             batch = self._read(segment, None, most, most_bytes)
             if batch is not None:
                 return batch
-            if self._orphans and self._orphans[0] is segment:
-                self._orphans.remove(segment)
+            with self._lock:  # it may have been evicted meanwhile
+                if segment in self._orphans:
+                    self._orphans.remove(segment)
             if not self._orphans:
                 self._adopt_orphans()
         return None

@@ -294,6 +294,33 @@ def test_a_full_spool_evicts_the_oldest_and_counts_them(tmp_path: Path) -> None:
     assert left[0] == item(evicted) and left[-1] == item(19_999)
 
 
+def test_what_is_evicted_while_the_worker_reads_it_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers fill the spool in the middle of the worker's reading: a span is dropped or delivered, never both."""
+    ledger = Ledger()
+    spool = _spool(tmp_path / "s", ledger, max_bytes=1 << 20)
+
+    def end(number: int) -> None:
+        ledger.end(State.SPOOLED)
+        assert spool.append(item(number))
+
+    for number in range(5_000):
+        end(number)
+    records, numbers = Segment.records, iter(range(5_000, 25_000))
+
+    def interrupted(self: Segment, *offset: int) -> Iterator[Any]:
+        for place, record in enumerate(records(self, *offset)):
+            yield record
+            if place == 10:
+                for number in list(numbers):  # all of them, by whoever reads first
+                    end(number)
+
+    monkeypatch.setattr(Segment, "records", interrupted)
+    left = drain(spool)
+    report = ledger.report()
+    assert report.dropped["evicted"] + len(left) == report.ended == 25_000
+    assert report.spooled == len(left)
+
+
 def test_a_span_that_waited_too_long_expires_and_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Spans older than the limit are not delivered; newer ones are."""
     from otel_llm_bridge.export import segment as module
