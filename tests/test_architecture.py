@@ -93,7 +93,7 @@ def test_imports(rule: str) -> None:
 #: Modules that are longer than they should be, the length that they may not pass, and why they are not two.
 LONG = {
     f"{OURS}/export/segment.py": 304,  # one file format, read where it is written
-    f"{OURS}/export/spool.py": 360,  # one lock and one account over writing, delivering and evicting: halves would hold each other
+    f"{OURS}/export/spool.py": 370,  # one lock and one account over writing, delivering and evicting: halves would hold each other
 }
 SIZE = 300
 
