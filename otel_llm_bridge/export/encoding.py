@@ -26,6 +26,8 @@ _IS_REMOTE: Final = 0x200
 #: Field 16, fixed32.
 _FLAGS_TAG: Final = 0x85 | 0x01 << 8
 
+#: Around a value: what was cut to the limit before, as content is, is not cut again.
+_TAG_AND_LENGTH: Final = 6
 _MAX_CACHED: Final = 4096
 _CACHED_LENGTH: Final = 64
 
@@ -217,7 +219,7 @@ class Encoder:
     def _any(self, key: str, value: Any, limit: int, shortened: list[tuple[str, int]]) -> bytes:
         """An ``AnyValue`` that fits."""
         encoded = any_value(value)
-        if len(encoded) > limit:
+        if len(encoded) > limit + _TAG_AND_LENGTH:
             shortened.append((key, len(encoded)))
             encoded = any_value(_shorten_value(value, limit))
         return encoded
