@@ -16,7 +16,7 @@ class LogEncoder(Encoder):
 
     def context(self, span: Any) -> Context:
         """Resource and scope of a log record, encoded once for each pair."""
-        # Until OpenTelemetry 1.38 the record itself has the resource.
+        # With older versions of OpenTelemetry the record itself has the resource.
         owner = span if hasattr(span, "resource") else span.log_record
         return self._context(owner.resource, span.instrumentation_scope)
 
@@ -34,7 +34,7 @@ class LogEncoder(Encoder):
             parts.append(field(b"\x2a", self._any("body", record.body, limit, shortened)))
         parts += self._attributes(b"\x32", record.attributes, limit, shortened)
         parts += self._told(b"\x32", shortened, limit)
-        # It is the record's own until 1.38, too.
+        # The same for the number of attributes that were dropped.
         dropped = getattr(span, "dropped_attributes", None) or getattr(record, "dropped_attributes", 0)
         if dropped:
             parts.append(b"\x38" + varint(dropped))
