@@ -138,7 +138,6 @@ class Calls:
         invocation.kept.update(
             family=family,
             request=request,
-            messages=request.get("messages"),
             logging=request.get("litellm_logging_obj"),
         )
         beside.listen(invocation, request, layer.recording.policy)
@@ -152,7 +151,6 @@ class Calls:
                     reader = chunks.READERS[family.chunks](self.litellm, invocation, result)
                     facts.update(access.clean(reading.read_hidden(reading.hidden(result))))
                     reader = telling.reader_for(invocation, beside.reader_for(family, invocation, reader))
-                    invocation.kept["chunks"] = getattr(result, "chunks", None)
                     proxy = proxy_for(result, StreamRecorder(invocation, reader, self.settings.chunk_events))
                     return beside.given_back(proxy, invocation)
                 return result

@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
 
 class ChatChunks:
-    """Chat and text completions: LiteLLM's wrapper keeps the chunks itself, so nothing is kept twice."""
+    """Chat and text completions: LiteLLM's wrapper keeps the chunks itself, so nearly nothing is kept twice."""
 
     def __init__(self, litellm: Any, invocation: Invocation, stream: Any) -> None:
         self._litellm = litellm
         self._invocation = invocation
-        # The list, not the stream: the stream must be free to be collected.
-        self._chunks = getattr(stream, "chunks", None)
+        # The list, not the stream: the stream must be free to be collected. A text completion's is one further in.
+        kept = first(stream, ("chunks", "completion_stream.chunks"))
+        #: What the caller was given, where nobody else keeps it: text completions of an API that has them.
+        self._own: list[Any] | None = None if isinstance(kept, list) else []
+        self._chunks: list[Any] = kept if self._own is None else self._own
+        invocation.kept["chunks"] = self._chunks
         self._first: Any = None
         self._last: Any = None
 
@@ -34,6 +38,8 @@ class ChatChunks:
         if self._first is None:
             self._first = chunk
         self._last = chunk
+        if self._own is not None:
+            self._own.append(chunk)
 
     def close(self, complete: bool) -> Facts:
         """See `streams.ChunkReader`."""
@@ -44,7 +50,8 @@ class ChatChunks:
         given = [*chunks, self._last]
         facts: Facts = {"response_id": get(given[0], "id"), "response_model": get(given[0], "model")}
         facts["finish_reasons"] = _finish_reasons(given, self._invocation.facts.get("choice_count", 1))
-        reported = access.column(chunks, "usage")
+        # What the caller is given may have LiteLLM's own count in the place of the provider's.
+        reported = access.column(chunks, "usage") if self._own is None else []
         for usage in reported:
             # Some providers tell the input with the first chunk and the output with the last, and 0 for the other.
             told = read_usage(usage)
@@ -65,7 +72,7 @@ class ChatChunks:
             return usage
         choices = [choice for chunk in chunks[:-1] for choice in get(chunk, "choices") or ()]
         text = "".join(str(first(choice, ("delta.content", "text")) or "") for choice in choices)
-        return pricing.estimate_usage(self._litellm, self._invocation.kept.get("messages"), text)
+        return pricing.estimate_usage(self._litellm, self._invocation.kept["request"], text)
 
     def _rebuilt(self, complete: bool) -> Any:
         """The usage of the answer that LiteLLM has put together from all chunks, if it has."""

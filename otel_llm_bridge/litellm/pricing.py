@@ -60,14 +60,25 @@ def answer_with(litellm: Any, model: str | None, usage: Any) -> Any:
     return litellm.ModelResponse(model=model, usage=usage)
 
 
-def estimate_usage(litellm: Any, messages: Any, text: str) -> Any:
-    """Usage counted by LiteLLM's default tokenizer.
+def estimate_usage(litellm: Any, request: Facts, text: str) -> Any:
+    """Usage counted by LiteLLM's default tokenizer: of what ``request`` asks, and of the ``text`` of the answer.
 
     Not by the model's own: for some models LiteLLM would fetch it from the network.
     """
     written = litellm.token_counter(model="", text=text) if text else 0
-    read = litellm.token_counter(model="", messages=messages) if isinstance(messages, list) else 0
+    read = _read(litellm, request)
     return litellm.Usage(prompt_tokens=read, completion_tokens=written, total_tokens=read + written)
+
+
+def _read(litellm: Any, request: Facts) -> int:
+    messages, prompt = request.get("messages"), request.get("prompt")
+    if not isinstance(messages, list):  # a text completion: LiteLLM makes a message of each prompt
+        prompts = prompt if isinstance(prompt, list) else [prompt]
+        messages = [{"role": "user", "content": text} for text in prompts if isinstance(text, str)]
+        if not messages:  # tokens already, of one prompt or of several
+            return sum(len(tokens) if isinstance(tokens, list) else 1 for tokens in prompts if tokens is not None)
+    counted: int = litellm.token_counter(model="", messages=messages)
+    return counted
 
 
 def usage_of(litellm: Any, facts: Facts) -> Any:

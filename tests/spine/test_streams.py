@@ -13,6 +13,7 @@ import litellm
 import pytest
 from opentelemetry.trace import StatusCode
 
+from otel_llm_bridge import callbacks
 from otel_llm_bridge.demo.provider import FakeProvider
 
 from ..conftest import MESSAGES, Bridge, eventually
@@ -146,6 +147,36 @@ def test_sync_exits(
 def _swallow(read: Callable[[Any], Any], stream: Any) -> None:
     with suppress(Exception):
         read(stream)
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("model", ["openai/gpt-4o-mini", "text-completion-openai/gpt-3.5-turbo-instruct"])
+@pytest.mark.parametrize("prompt", ["Is there anybody?", ["Is there", "anybody?"]], ids=["one prompt", "two"])
+async def test_a_text_completion_that_is_left(
+    prompt: str | list[str], model: str, is_async: bool, bridge: Bridge, openai_kwargs: dict[str, Any]
+) -> None:
+    """Its tokens are counted from all chunks that were read, and from its prompts; callbacks get the answer as far as it came."""
+    answers: list[str] = []
+    registration = callbacks.register(lambda event: answers.append(str(event.response_obj)), mode="tracked")
+    asked: dict[str, Any] = {"model": model, "prompt": prompt, "stream": True, **openai_kwargs}
+    if is_async:
+        stream = await litellm.atext_completion(**asked)
+        chunks = [await anext(stream) for _ in range(5)]
+    else:
+        stream = litellm.text_completion(**asked)
+        chunks = [next(stream) for _ in range(5)]
+    said = "".join(chunk.choices[0].text or "" for chunk in chunks)
+    del stream
+    attributes: dict[str, Any] = dict(bridge.span().attributes or {})
+    assert not (await callbacks.adrain(10)).pending
+    registration.remove()
+
+    read = [{"role": "user", "content": text} for text in ([prompt] if isinstance(prompt, str) else prompt)]
+    assert attributes["gen_ai.usage.input_tokens"] == litellm.token_counter(model="", messages=read)
+    assert attributes["gen_ai.usage.output_tokens"] == litellm.token_counter(model="", text=said) > 1
+    assert attributes["litellm.cost.total"] > 0
+    (answer,) = answers
+    assert said in answer
 
 
 def test_held_until_exit_is_ended_by_finish_open(bridge: Bridge, openai_kwargs: dict[str, Any]) -> None:

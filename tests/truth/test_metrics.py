@@ -159,6 +159,17 @@ def test_tokens_are_those_that_the_provider_reported(record: Callable[..., Recor
     assert (read.value, read.attributes["gen_ai.token.modality"]) == (0, "unknown")
 
 
+def test_tokens_that_the_provider_reported_of_a_text(record: Callable[..., Recording], provider: FakeProvider) -> None:
+    """A text completion of a chat model is read through a wrapper around LiteLLM's: what the provider reported is measured."""
+    recorded = record(metrics="released")
+    asked = {"model": "openai/gpt-4o-mini", "prompt": "Hi you", "api_base": provider.api_base, "api_key": "sk-test"}
+    list(litellm.text_completion(**asked, stream=True, stream_options={"include_usage": True}))
+
+    (span,) = recorded.inference()
+    assert span["litellm.usage.source"] == "provider"
+    assert {point.attributes["gen_ai.token.type"]: point.sum for point in recorded.points(TOKENS)} == {"input": 2, "output": 12}
+
+
 @pytest.mark.parametrize("setting", ["released", "latest", "both", "none"])
 def test_the_setting_chooses_the_generation(setting: str, record: Callable[..., Recording], provider: FakeProvider) -> None:
     """Each value of the setting gives the names of its generation, and nothing of another."""
