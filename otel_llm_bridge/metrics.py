@@ -10,13 +10,13 @@ import sys
 import weakref
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from .guard import guarded
+from .lazy import made_once
 from .logical import LogicalCall
 from .semconv import litellm as ours
 from .semconv import metrics as names
@@ -136,7 +136,7 @@ class Recorder:
         #: (operation, whether the cache answered) -> what is recorded of such an attempt. There are few operations.
         self._of_attempts: dict[tuple[Any, bool], list[_Recording]] = {}
 
-    @cached_property
+    @made_once
     def _at(self) -> dict[str, list[_Recording]]:
         meter = self._providers.meter
         at: dict[str, list[_Recording]] = {}

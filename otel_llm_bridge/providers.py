@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import _logs, metrics, trace
 
 from .guard import guarded, logger
+from .lazy import made_once
 from .locks import lock
 from .semconv import gen_ai
 from .versions import version_of
@@ -42,7 +42,7 @@ class Providers:
         #: The user's own provider that was attached to, so that its spans are counted and flushed.
         self.attached: Any = None
 
-    @cached_property
+    @made_once
     def tracer(self) -> Any:
         """The tracer; building the pipeline if there is no provider at all."""
         provider = self.tracer_provider()
@@ -90,13 +90,13 @@ class Providers:
             self.attached = provider
             pipeline.attach(provider)
 
-    @cached_property
+    @made_once
     def meter(self) -> Any:
         """The meter, after the tracer: the pipeline may have brought a provider."""
         _ = self.tracer
         return metrics.get_meter(SCOPE, version_of() or "0", meter_provider=self._given[1], schema_url=gen_ai.SCHEMA_URL)
 
-    @cached_property
+    @made_once
     def logger(self) -> Any:
         """The logger of the events that come after a span has ended."""
         _ = self.tracer

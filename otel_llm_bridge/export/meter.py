@@ -225,7 +225,7 @@ class Meter:
         return getattr(self._stock, name)
 
     def _forget(self) -> None:
-        for instrument in self._made.values():
+        for instrument in tuple(self._made.values()):
             instrument.forget()
 
     def create_counter(self, name: str, unit: str = "", description: str = "") -> Any:
@@ -246,13 +246,13 @@ class Meter:
 
     def share(self) -> None:
         """Somebody else reads the SDK's instruments: give them every measurement as well."""
-        for instrument in self._made.values():
+        for instrument in tuple(self._made.values()):
             instrument.is_shared = True
 
     def add_to(self, collected: MetricsData) -> MetricsData:
         """``collected`` by the SDK, with our points in their scope, and in the place of the SDK's own."""
         now = time.time_ns()
-        ours = [metric for instrument in self._made.values() if (metric := instrument.collect(now)) is not None]
+        ours = [metric for instrument in tuple(self._made.values()) if (metric := instrument.collect(now)) is not None]
         if not ours or not collected.resource_metrics:
             return collected
         names = {metric.name for metric in ours}

@@ -12,7 +12,8 @@ from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricsData
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricsData, ResourceMetrics
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from otel_llm_bridge.export.meter import Meter, Provider
@@ -125,6 +126,24 @@ def test_names_are_one_instrument() -> None:
     meter: Any = Provider(_SCOPE, [InMemoryMetricReader()], shutdown_on_exit=False).get_meter(_SCOPE)
     assert meter.create_counter("c") is meter.create_counter("c")
     assert meter.create_histogram("h") is meter.create_histogram("h")
+
+
+def test_instruments_may_be_made_while_others_are_read() -> None:
+    """The first call makes its instruments while the reader may be at work."""
+    provider = Provider(_SCOPE, [InMemoryMetricReader()], shutdown_on_exit=False)
+    meter: Any = provider.get_meter(_SCOPE)
+    counter = meter.create_counter("c")
+    counter.add(1, _LABELS[0])
+    collect = counter.collect
+
+    def meanwhile(now: int) -> Any:
+        meter.create_counter("another")
+        return collect(now)
+
+    counter.collect = meanwhile
+    told = MetricsData([ResourceMetrics(Resource({}), [], "")])
+    (scope,) = meter.add_to(told).resource_metrics[0].scope_metrics
+    assert [metric.name for metric in scope.metrics] == ["c"]
 
 
 def test_labels_are_known_by_what_they_say() -> None:

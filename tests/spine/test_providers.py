@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
+from opentelemetry import trace
 
 from otel_llm_bridge.demo.provider import FakeProvider
+from otel_llm_bridge.providers import Providers
+from otel_llm_bridge.settings import Settings
 from otel_llm_bridge.viewer.receiver import Receiver
 
 _CALL = """
@@ -104,3 +111,35 @@ def test_the_kill_switch(provider: FakeProvider) -> None:
         done = run(["-c", program], receiver, provider, OTEL_LLM_BRIDGE_DISABLED="true")
         assert done.returncode == 0, done.stderr
         assert receiver.store.spans() == []
+
+
+class _Slow(trace.NoOpTracerProvider):
+    """A provider of all three signals: who is asked for one of them waits a moment for a second one to be asked for it."""
+
+    def __init__(self, signal: str) -> None:
+        self._signal, self._both = signal, threading.Barrier(2)
+
+    def _make(self, signal: str) -> Any:
+        if signal == self._signal:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                self._both.wait(0.5)
+        return object()
+
+    def get_tracer(self, *args: Any, **kwargs: Any) -> Any:
+        return self._make("tracer")
+
+    def get_meter(self, *args: Any, **kwargs: Any) -> Any:
+        return self._make("meter")
+
+    def get_logger(self, *args: Any, **kwargs: Any) -> Any:
+        return self._make("logger")
+
+
+@pytest.mark.parametrize("signal", ["tracer", "meter", "logger"])
+def test_two_first_calls_share_one(signal: str) -> None:
+    """What is made at the first call is made once, also by two of them at once: two meters would count in two places."""
+    slow = _Slow(signal)
+    providers = Providers(Settings.resolve({}), slow, slow, slow)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda name: getattr(providers, name), [signal] * 2)
+    assert first is second is getattr(providers, signal)

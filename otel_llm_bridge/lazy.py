@@ -1,0 +1,35 @@
+"""Attributes that are made when they are first asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from .locks import rlock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_T = TypeVar("_T")
+
+
+class made_once(Generic[_T]):  # noqa: N801 - read as a decorator
+    """As `functools.cached_property`, made by one thread while the others wait; since Python 3.12 that one is made in each.
+
+    Afterwards it is an attribute like any other, and costs as much.
+    """
+
+    def __init__(self, make: Callable[[Any], _T]) -> None:
+        self._make = make
+        self._making = rlock()
+        self.__doc__ = make.__doc__
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type[Any]) -> _T:
+        with self._making:
+            attributes = vars(instance)
+            if self._name not in attributes:
+                attributes[self._name] = self._make(instance)
+            made: _T = attributes[self._name]
+            return made
