@@ -116,7 +116,7 @@ class Encoder:
             parts.append(field(b"\x1a", _state(context.trace_state)))
         if parent is not None:
             parts.append(b"\x22\x08" + parent.span_id.to_bytes(8, "big"))
-        parts.append(field(b"\x2a", utf8(cut(name, limit) if len(name) > 64 else name)))
+        parts.append(self._known.get((b"\x2a", "", name)) or self._name(name, limit))
         parts.append(b"\x30" + SMALL[span.kind._value_ + 1])
         parts.append(_pack_time(0x39, span.start_time or 0, 0x41, span.end_time or 0))
         # Behind the SDK's read-only view: reading through it costs a call for each attribute.
@@ -138,10 +138,23 @@ class Encoder:
         status = span.status
         message = field(b"\x12", utf8(shorten(status.description, limit))) if status.description else b""
         code = status.status_code._value_
-        parts.append(field(b"\x7a", message + (b"\x18" + SMALL[code] if code else b"")))
+        parts.append(field(b"\x7a", message + b"\x18" + SMALL[code]) if code or message else b"\x7a\x00")
         parts.append(_pack_flags(_FLAGS_TAG, _HAS_IS_REMOTE | (_IS_REMOTE if parent is not None and parent.is_remote else 0)))
-        parts += self._told(b"\x4a", shortened, limit)
+        if shortened:
+            parts += self._told(b"\x4a", shortened, limit)
         return b"".join(parts)
+
+    def _name(self, name: str, limit: int) -> bytes:
+        """A span's name. Those of usual length are few, or come again."""
+        encoded = field(b"\x2a", utf8(cut(name, limit)))
+        if len(name) <= _CACHED_LENGTH:
+            self._remember((b"\x2a", "", name), encoded)
+        return encoded
+
+    def _remember(self, key: tuple[bytes, str, Any], encoded: bytes) -> None:
+        if len(self._known) >= _MAX_CACHED:
+            self._known.clear()
+        self._known[key] = encoded
 
     def _told(self, tag: bytes, shortened: list[tuple[str, int]], limit: int) -> list[bytes]:
         """Attributes that name what was shortened."""
@@ -192,9 +205,7 @@ class Encoder:
                 part = known.get((tag, key, value))
                 if part is None:
                     part = field(tag, key_value(key, value))
-                    if len(known) >= _MAX_CACHED:
-                        known.clear()
-                    known[tag, key, value] = part
+                    self._remember((tag, key, value), part)
                 parts.append(part)
                 continue
             if kind is float:
