@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-from ..settings import TABLE, TRUE, InvalidSetting, number, one_of, whole, words
+from ..export import otlp_env
+from ..settings import TABLE, TRUE, InvalidSetting, number, one_of, whole
 
 ZERO_CODE: Final = Path(__file__).with_name("zero_code")
 _PREFIX: Final = "OTEL_EXPORTER_OTLP_"
@@ -23,38 +22,15 @@ _EXPORTERS: Final = ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS
 _MANY: Final = 2**31 - 1
 
 
-def _url(text: str) -> None:
-    try:
-        parts = urlsplit(text if "://" in text else f"grpc://{text}")
-        known = parts.scheme in ("http", "https", "grpc", "unix") and (parts.hostname or parts.path)
-        _ = parts.port
-    except ValueError:
-        known = ""
-    if not known:
-        raise InvalidSetting("accepted: a URL such as http://localhost:4318")
-
-
 def _pairs(text: str) -> None:
     if not all("=" in part and part.partition("=")[0].strip() for part in text.split(",") if part.strip()):
         raise InvalidSetting("accepted: key=value pairs, separated by commas")
 
 
-def _named(group: str) -> Callable[[str], None]:
-    def parse(text: str) -> None:
-        known = {point.name for point in entry_points(group=group)} | {"none"}
-        unknown = [word for word in words(text) if word not in known]
-        if unknown:
-            raise InvalidSetting(f"unknown {', '.join(unknown)}; accepted: {', '.join(sorted(known))}")
-
-    return parse
-
-
-_limit, _delay = whole(0, _MANY), number(0, _MANY)
-#: Variable -> its parser. Those of the bridge itself are added from the settings table.
+#: Variable -> its parser: what the SDK reads itself, what our pipeline reads, and the options of the bridge.
 CHECKS: Final[Mapping[str, Callable[[str], Any]]] = {
-    "OTEL_SDK_DISABLED": one_of("true", "false"),  # the SDK knows no other spelling
     "OTEL_RESOURCE_ATTRIBUTES": _pairs,
-    "OTEL_PROPAGATORS": _named("opentelemetry_propagator"),
+    "OTEL_PROPAGATORS": otlp_env.named("opentelemetry_propagator", "none"),
     "OTEL_TRACES_SAMPLER": one_of(
         "always_on", "always_off", "traceidratio",
         "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio",
@@ -65,28 +41,11 @@ CHECKS: Final[Mapping[str, Callable[[str], Any]]] = {
             "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_EVENT_COUNT_LIMIT", "OTEL_SPAN_LINK_COUNT_LIMIT",
             "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
         ),
-        _limit,
+        whole(0, _MANY),
     ),
-    **dict.fromkeys(
-        (f"OTEL_{kind}_{name}" for kind in ("BSP", "BLRP") for name in ("SCHEDULE_DELAY", "EXPORT_TIMEOUT")), _delay
-    ),
-    **dict.fromkeys(
-        (f"OTEL_{kind}_{name}" for kind in ("BSP", "BLRP") for name in ("MAX_QUEUE_SIZE", "MAX_EXPORT_BATCH_SIZE")),
-        whole(1, _MANY),
-    ),
-    "OTEL_METRIC_EXPORT_INTERVAL": _delay,
-    "OTEL_METRIC_EXPORT_TIMEOUT": _delay,
-    **{
-        _PREFIX + signal + name: parse
-        for signal in ("", "TRACES_", "METRICS_", "LOGS_")
-        for name, parse in (
-            ("ENDPOINT", _url),
-            ("PROTOCOL", one_of("grpc", "http/protobuf", "http/json")),
-            ("TIMEOUT", _delay),
-            ("COMPRESSION", one_of("gzip", "deflate", "none")),
-            ("HEADERS", _pairs),
-        )
-    },
+    "OTEL_METRICS_EXEMPLAR_FILTER": one_of("always_on", "always_off", "trace_based", fold=str),
+    **dict.fromkeys((f"OTEL_{kind}_EXPORT_TIMEOUT" for kind in ("BSP", "BLRP")), number(0, _MANY)),
+    **otlp_env.VARIABLES,
     **{row.variable: row.parse for row in TABLE},
 }  # fmt: skip
 

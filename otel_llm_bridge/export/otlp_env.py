@@ -1,9 +1,10 @@
-"""The standard ``OTEL_*`` variables of an OTLP exporter, read as the specification says.
+"""The standard ``OTEL_*`` variables of exporters, read as the specification says.
 
 A value that is not accepted is a warning that names the accepted ones, and the default holds: neither a
 crash nor silence. Sampler, resource, limits and the like are read by the SDK itself.
 
-Source: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+Sources: https://opentelemetry.io/docs/specs/otel/protocol/exporter/,
+https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ HTTP: Final = "http/protobuf"
 
 #: Signal → the end of its URL.
 SIGNALS: Final = {"traces": "v1/traces", "metrics": "v1/metrics", "logs": "v1/logs"}
+#: Signal → the entry points of exporters that other packages bring.
+GROUPS: Final = {signal: f"opentelemetry_{signal}_exporter" for signal in SIGNALS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,38 +54,6 @@ class Endpoint:
     certificate_file: str = ""
 
 
-def read(variable: str, parse: Callable[[str], _T], default: _T, environ: Mapping[str, str] | None = None) -> _T:
-    """The parsed value of ``variable``; blank is unset, a bad value is a warning and ``default``."""
-    text = (os.environ if environ is None else environ).get(variable, "").strip()
-    if not text:
-        return default
-    try:
-        return parse(text)
-    except InvalidSetting as error:
-        logger.warning("%s is ignored, %r holds; %s", variable, default, error)
-        return default
-
-
-def sdk_disabled() -> bool:
-    """``OTEL_SDK_DISABLED``: only ``true`` disables, in any case."""
-    return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-
-
-def exporters(signal: str) -> tuple[str, ...]:
-    """Names of the exporters in ``OTEL_{SIGNAL}_EXPORTER``, without ``none``; ``otlp`` unless set."""
-    default: tuple[str, ...] = ("otlp",)
-    names = read(f"OTEL_{signal.upper()}_EXPORTER", words, default)
-    return tuple(name.lower() for name in names if name.lower() != "none")
-
-
-def batch(prefix: str) -> tuple[float, int]:
-    """Schedule delay in seconds and most items of one batch, from the ``OTEL_BSP_*`` or ``OTEL_BLRP_*`` variables."""
-    defaults = {"OTEL_BSP": 5000.0, "OTEL_BLRP": 1000.0}
-    delay = read(f"{prefix}_SCHEDULE_DELAY", number(1, 3_600_000), defaults[prefix])
-    size = read(f"{prefix}_MAX_EXPORT_BATCH_SIZE", whole(1, 1_000_000), 512)
-    return delay / 1000, size
-
-
 #: Of the value of ``OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE``: instruments that are told as deltas.
 TEMPORALITY: Final[dict[str, tuple[str, ...]]] = {
     "cumulative": (),
@@ -93,11 +64,22 @@ EXPLICIT: Final = "explicit_bucket_histogram"
 EXPONENTIAL: Final = "base2_exponential_bucket_histogram"
 
 
-def metric_preferences() -> tuple[tuple[str, ...], bool]:
-    """Instruments (classes of the SDK, by name) that are told as deltas; whether histograms are exponential ones."""
-    value = read("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", one_of(*TEMPORALITY), "cumulative")
-    kind = read("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", one_of(EXPLICIT, EXPONENTIAL), EXPLICIT)
-    return TEMPORALITY[value], kind == EXPONENTIAL
+def named(group: str, *known: str, fold: Callable[[str], str] = str) -> Callable[[str], tuple[str, ...]]:
+    """Words separated by commas, each in ``known`` or the name of an entry point of ``group``."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        names = words(fold(text))
+        if names and set(names) <= set(known):
+            return names  # what is installed need not be looked at, which takes its time
+        from importlib.metadata import entry_points
+
+        accepted = {*known, *(point.name for point in entry_points(group=group))}
+        unknown = [name for name in names or (text,) if name not in accepted]
+        if unknown:
+            raise InvalidSetting(f"unknown {', '.join(unknown)}; accepted: {', '.join(sorted(accepted))}")
+        return names
+
+    return parse
 
 
 def _header_pairs(text: str) -> tuple[tuple[str, str], ...]:
@@ -131,21 +113,106 @@ def _file(text: str) -> str:
     return text
 
 
+_MILLISECONDS: Final = number(1, 2**31 - 1)
+_OTLP: Final = "OTEL_EXPORTER_OTLP_"
+
+#: Variable → its parser, for all that this module reads; the doctor and `otel-llm-bridge run` check the same.
+#: The stock exporters take a little more than ours: ``deflate`` over HTTP, ``grpc://`` and ``unix:`` over gRPC.
+VARIABLES: Final[Mapping[str, Callable[[str], Any]]] = {
+    "OTEL_SDK_DISABLED": one_of("true", "false"),  # the SDK knows no other spelling
+    **{
+        f"OTEL_{signal.upper()}_EXPORTER": named(group, "otlp", "console", "none", fold=str.lower)
+        for signal, group in GROUPS.items()
+    },
+    **{
+        f"{prefix}_{name}": parse
+        for prefix in ("OTEL_BSP", "OTEL_BLRP")
+        for name, parse in (
+            ("SCHEDULE_DELAY", _MILLISECONDS),
+            ("MAX_QUEUE_SIZE", whole(1, 10_000_000)),
+            ("MAX_EXPORT_BATCH_SIZE", whole(1, 1_000_000)),
+        )
+    },
+    "OTEL_METRIC_EXPORT_INTERVAL": _MILLISECONDS,
+    "OTEL_METRIC_EXPORT_TIMEOUT": _MILLISECONDS,
+    f"{_OTLP}METRICS_TEMPORALITY_PREFERENCE": one_of(*TEMPORALITY),
+    f"{_OTLP}METRICS_DEFAULT_HISTOGRAM_AGGREGATION": one_of(EXPLICIT, EXPONENTIAL),
+    **{
+        f"{_OTLP}{signal}{name}": parse
+        for signal in ("", *(f"{signal.upper()}_" for signal in SIGNALS))
+        for name, parse in (
+            ("ENDPOINT", _url),
+            ("PROTOCOL", one_of(GRPC, HTTP)),
+            ("HEADERS", _header_pairs),
+            ("TIMEOUT", number(0.001, 3600)),
+            ("COMPRESSION", one_of("gzip", "none")),
+            ("INSECURE", one_of("true", "false")),
+            ("CERTIFICATE", _file),
+            ("CLIENT_KEY", _file),
+            ("CLIENT_CERTIFICATE", _file),
+        )
+    },
+}  # fmt: skip
+
+
+def read(variable: str, default: _T) -> _T:
+    """The parsed value of one of `VARIABLES`; blank is unset, a bad value is a warning and ``default``."""
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return default
+    try:
+        parsed: _T = VARIABLES[variable](text)
+    except InvalidSetting as error:
+        # Those that hold instead of bad headers have keys, too.
+        held = "the default" if variable.endswith("HEADERS") else repr(default)
+        logger.warning("%s is ignored, %s holds; %s", variable, held, error)
+        return default
+    return parsed
+
+
+def sdk_disabled() -> bool:
+    """``OTEL_SDK_DISABLED``: only ``true`` disables, in any case."""
+    return read("OTEL_SDK_DISABLED", "false") == "true"
+
+
+def exporters(signal: str) -> tuple[str, ...]:
+    """Names of the exporters in ``OTEL_{SIGNAL}_EXPORTER``, without ``none``; ``otlp`` unless set."""
+    default: tuple[str, ...] = ("otlp",)
+    return tuple(name for name in read(f"OTEL_{signal.upper()}_EXPORTER", default) if name != "none")
+
+
+def batch(prefix: str) -> tuple[float, int]:
+    """Schedule delay in seconds and most items of one batch, from the ``OTEL_BSP_*`` or ``OTEL_BLRP_*`` variables."""
+    defaults = {"OTEL_BSP": 5000.0, "OTEL_BLRP": 1000.0}
+    return read(f"{prefix}_SCHEDULE_DELAY", defaults[prefix]) / 1000, read(f"{prefix}_MAX_EXPORT_BATCH_SIZE", 512)
+
+
+def metric_schedule() -> tuple[float, float]:
+    """How often metrics are collected and sent, and what that may take; both in milliseconds."""
+    return read("OTEL_METRIC_EXPORT_INTERVAL", 60_000.0), read("OTEL_METRIC_EXPORT_TIMEOUT", 30_000.0)
+
+
+def metric_preferences() -> tuple[tuple[str, ...], bool]:
+    """Instruments (classes of the SDK, by name) that are told as deltas; whether histograms are exponential ones."""
+    value = read(f"{_OTLP}METRICS_TEMPORALITY_PREFERENCE", "cumulative")
+    kind = read(f"{_OTLP}METRICS_DEFAULT_HISTOGRAM_AGGREGATION", EXPLICIT)
+    return TEMPORALITY[value], kind == EXPONENTIAL
+
+
 def endpoint(signal: str) -> Endpoint:
     """The settings of one signal (``traces``, ``metrics`` or ``logs``); its own variables before the general ones."""
     upper = signal.upper()
 
-    def pick(name: str, parse: Callable[[str], Any], default: Any) -> Any:
-        general = read(f"OTEL_EXPORTER_OTLP_{name}", parse, default)
-        return read(f"OTEL_EXPORTER_OTLP_{upper}_{name}", parse, general)
+    def pick(name: str, default: _T) -> _T:
+        return read(f"{_OTLP}{upper}_{name}", read(f"{_OTLP}{name}", default))
 
-    base = read("OTEL_EXPORTER_OTLP_ENDPOINT", _url, "")
-    own = read(f"OTEL_EXPORTER_OTLP_{upper}_ENDPOINT", _url, "")
-    protocol = pick("PROTOCOL", one_of(GRPC, HTTP), "") or _protocol_of(own or base)
+    base = read(f"{_OTLP}ENDPOINT", "")
+    own = read(f"{_OTLP}{upper}_ENDPOINT", "")
+    protocol = pick("PROTOCOL", "") or _protocol_of(own or base)
     if protocol == GRPC:
         url = own or base or "http://localhost:4317"
         # The variable speaks only where the scheme does not.
-        insecure = pick("INSECURE", one_of("true", "false"), "false") == "true"
+        insecure = pick("INSECURE", "false") == "true"
     else:
         url = own or (base or "http://localhost:4318").rstrip("/") + "/" + SIGNALS[signal]
         insecure = True
@@ -154,13 +221,13 @@ def endpoint(signal: str) -> Endpoint:
     return Endpoint(
         protocol=protocol,
         url=url,
-        headers=pick("HEADERS", _header_pairs, ()),
-        timeout=pick("TIMEOUT", number(0.001, 3600), 10.0),
-        gzip=pick("COMPRESSION", one_of("gzip", "none"), "none") == "gzip",
+        headers=pick("HEADERS", ()),
+        timeout=pick("TIMEOUT", 10.0),
+        gzip=pick("COMPRESSION", "none") == "gzip",
         insecure=url.startswith("http://"),
-        ca_file=pick("CERTIFICATE", _file, ""),
-        key_file=pick("CLIENT_KEY", _file, ""),
-        certificate_file=pick("CLIENT_CERTIFICATE", _file, ""),
+        ca_file=pick("CERTIFICATE", ""),
+        key_file=pick("CLIENT_KEY", ""),
+        certificate_file=pick("CLIENT_CERTIFICATE", ""),
     )
 
 

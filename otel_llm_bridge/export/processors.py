@@ -132,9 +132,9 @@ class DeliveryMetricReader(PeriodicExportingMetricReader):
     The SDK keeps one lock across a fork: a child of a parent that was exporting waits for it for ever.
     """
 
-    def __init__(self, transport: Transport, timeout: float, preferred: tuple[Any, Any] = (None, None)) -> None:
+    def __init__(self, transport: Transport, timeout: float, preferred: tuple[Any, Any], schedule: tuple[float, float]) -> None:
         self.exporter = DeliveryMetricExporter(transport, timeout, preferred)
-        super().__init__(self.exporter)
+        super().__init__(self.exporter, *schedule)
         self._transport = transport
         lifetime.after_fork_in_child(self._forget)
 

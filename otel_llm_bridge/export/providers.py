@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from opentelemetry.sdk import metrics as sdk_metrics
-from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs import LoggerProvider, export
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import AggregationTemporality
+from opentelemetry.sdk.metrics.export import AggregationTemporality, ConsoleMetricExporter, MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SimpleSpanProcessor
 
 from ..guard import guarded, logger
 from ..providers import SCOPE
-from ..settings import Settings, whole
+from ..settings import Settings
 from . import meter, otlp_env, tracer
 from .delivery import Delivery
 from .encoding import Encoder
@@ -46,7 +45,7 @@ def span_processor(settings: Settings) -> DeliverySpanProcessor:
         encoder.encode,
         connect(endpoint, "traces"),
         name="spans",
-        queue_size=_queue_size(settings),
+        queue_size=_queue_size(settings, "OTEL_BSP"),
         policy=settings.queue_policy,
         block_timeout=settings.queue_block_timeout,
         batch_size=size,
@@ -65,11 +64,11 @@ def _spool(settings: Settings, signal: str) -> Spool | None:
     return Spool(folder_of(settings.spool_dir, signal), share, settings.spool_max_age, settings.spool_fsync)
 
 
-def _queue_size(settings: Settings) -> int:
+def _queue_size(settings: Settings, prefix: str) -> int:
     """Ours where it is given, else the standard variable, else our default."""
     if settings.origins["queue_size"] != "default":
         return int(settings.queue_size)
-    return otlp_env.read("OTEL_BSP_MAX_QUEUE_SIZE", whole(1, 10_000_000), int(settings.queue_size))
+    return otlp_env.read(f"{prefix}_MAX_QUEUE_SIZE", int(settings.queue_size))
 
 
 def _is_ours(scope: str) -> bool:
@@ -92,7 +91,7 @@ def traces(settings: Settings, resource: Resource) -> tuple[TracerProvider | Non
             provider.add_span_processor(processor)
         elif name == "console":
             provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))
-        elif (exporter := _from_entry_point("opentelemetry_traces_exporter", name)) is not None:
+        elif (exporter := _from_entry_point("traces", name)) is not None:
             provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider, delivery
 
@@ -102,22 +101,19 @@ def metrics(settings: Settings, resource: Resource) -> tuple[MeterProvider | Non
     names = otlp_env.exporters("metrics")
     if settings.metrics == "none" or not names:
         return None, None
-    readers: list[Any] = []
+    schedule = otlp_env.metric_schedule()
+    readers: list[MetricReader] = []
     ours = None
     for name in names:
         if name == "otlp":
             endpoint = otlp_env.endpoint("metrics")
-            ours = DeliveryMetricReader(connect(endpoint, "metrics"), endpoint.timeout, _preferred())
+            ours = DeliveryMetricReader(connect(endpoint, "metrics"), endpoint.timeout, _preferred(), schedule)
             readers.append(ours)
         elif name == "console":
-            from opentelemetry.sdk.metrics.export import (
-                ConsoleMetricExporter,
-                PeriodicExportingMetricReader,
-            )
-
-            readers.append(PeriodicExportingMetricReader(ConsoleMetricExporter()))
-        else:
-            _unknown("OTEL_METRICS_EXPORTER", name)
+            readers.append(PeriodicExportingMetricReader(ConsoleMetricExporter(), *schedule))
+        elif (other := _from_entry_point("metrics", name)) is not None:
+            # Those that are asked, like Prometheus's, are readers.
+            readers.append(other if isinstance(other, MetricReader) else PeriodicExportingMetricReader(other, *schedule))
     alone = ours is not None and len(readers) == 1
     provider = meter.Provider(SCOPE if alone else "", readers, resource=resource, shutdown_on_exit=False)
     if ours is not None:
@@ -148,7 +144,7 @@ def logs(settings: Settings, resource: Resource) -> tuple[LoggerProvider | None,
                 LogEncoder(settings.max_attribute_bytes, int(settings.max_request_bytes * _ONE_ITEM)).encode,
                 connect(endpoint, "logs"),
                 name="log records",
-                queue_size=settings.queue_size,
+                queue_size=_queue_size(settings, "OTEL_BLRP"),
                 policy="drop",
                 batch_size=size,
                 batch_bytes=settings.max_request_bytes,
@@ -158,27 +154,19 @@ def logs(settings: Settings, resource: Resource) -> tuple[LoggerProvider | None,
             )
             provider.add_log_record_processor(DeliveryLogProcessor(delivery, settings.exit_timeout))
         elif name == "console":
-            from opentelemetry.sdk._logs import export
-
             # Renamed in 1.39; both names are tried.
             exporter: Any = getattr(export, "ConsoleLogRecordExporter", None) or export.ConsoleLogExporter
             provider.add_log_record_processor(export.SimpleLogRecordProcessor(exporter()))
-        else:
-            _unknown("OTEL_LOGS_EXPORTER", name)
+        elif (other := _from_entry_point("logs", name)) is not None:
+            provider.add_log_record_processor(export.BatchLogRecordProcessor(other))
     return provider, delivery
 
 
-def _unknown(variable: str, name: str) -> None:
-    logger.warning("%s: %r is ignored; accepted: otlp, console, none", variable, name)
-
-
-def _from_entry_point(group: str, name: str) -> SpanExporter | None:
-    """An exporter that another package registered, as the SDK's own configurator finds it."""
+def _from_entry_point(signal: str, name: str) -> Any:
+    """An exporter that another package registered, as the SDK's own configurator finds it; ``None`` when it cannot be made."""
     from importlib.metadata import entry_points
 
-    for entry in entry_points(group=group, name=name):
+    for entry in entry_points(group=otlp_env.GROUPS[signal], name=name):
         with guarded(f"exporter {name}"):
-            factory: Callable[[], SpanExporter] = entry.load()
-            return factory()
-    _unknown("OTEL_TRACES_EXPORTER", name)
+            return entry.load()()
     return None

@@ -205,7 +205,7 @@ def test_script_without_an_interpreter(tmp_path: Path) -> None:
         ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "a whole number from 1"),
         ("OTEL_BSP_SCHEDULE_DELAY", "soon", "a number"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "long", "a number"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://host:notaport", "a URL"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://host:notaport", "http://host:port"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier pigeon", "grpc"),
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "zip", "gzip"),
         ("OTEL_RESOURCE_ATTRIBUTES", "nonsense", "key=value"),

@@ -1,0 +1,185 @@
+"""One table of the standard variables: what the doctor finds, `run` refuses and the pipeline warns of is the same."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry._logs import LogRecord
+
+from otel_llm_bridge.commands import otel_env
+from otel_llm_bridge.doctor import environment
+from otel_llm_bridge.doctor.findings import run
+from otel_llm_bridge.export import otlp_env, pipeline
+from otel_llm_bridge.settings import Settings
+from otel_llm_bridge.viewer.receiver import Receiver
+
+from ..viewer import commands
+from .support import endpoint_of
+
+#: Accepted by no row.
+BAD = "://"
+
+
+class _Warnings(logging.Handler):
+    """Variables that were ignored, with the words about what is accepted."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: dict[str, str] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if found := re.fullmatch(r"(OTEL_\w+) is ignored, .* holds; (.*)", record.getMessage(), re.DOTALL):
+            self.said[found[1]] = found[2]
+
+
+def build(environ: Mapping[str, str]) -> tuple[pipeline.Pipeline, dict[str, str]]:
+    """A pipeline from these variables alone, shut down already, and what it warned of."""
+    warnings = _Warnings()
+    logger = logging.getLogger("otel_llm_bridge")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("OTEL_")]:
+            patch.delenv(name)
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        logger.addHandler(warnings)
+        try:
+            built = pipeline.build(Settings.resolve(environ={}))
+            for provider in (built.meter_provider, built.logger_provider):
+                if provider is not None:
+                    provider.shutdown()
+            built.shutdown(0.01)
+        finally:
+            logger.removeHandler(warnings)
+    return built, warnings.said
+
+
+def found(environ: Mapping[str, str]) -> list[str]:
+    """What the doctor says of the values of these variables."""
+    return [finding.message for finding in run(environment.CHECKS, environment.Environment.of(environ)) if finding.check == "values"]
+
+
+@pytest.mark.parametrize("variable", otlp_env.VARIABLES)
+def test_a_bad_value_is_said_in_the_same_words_by_all(variable: str) -> None:
+    """The pipeline warns of it, the doctor finds it, `run` refuses it; each names the variable and what is accepted."""
+    _, warned = build({variable: BAD})
+    assert warned.keys() == {variable}
+    assert "accepted: " in warned[variable]
+    value = "" if variable.endswith("HEADERS") else f"={BAD!r}"
+    assert found({variable: BAD}) == otel_env.problems({variable: BAD}) == [f"{variable}{value} is not valid; {warned[variable]}"]
+
+
+def test_run_refuses_them_all() -> None:
+    """Before the program starts, and with a line for each."""
+    done = commands.run("run", "--", sys.executable, "-c", "print('ran')", **dict.fromkeys(otlp_env.VARIABLES, BAD))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.findall(r"^  (OTEL_\w+)", done.stderr, re.MULTILINE) == list(otlp_env.VARIABLES)
+
+
+#: What some row takes, or takes with another spelling or bound.
+_LIKELY = (
+    "0", "0.0005", "0.5", "1", "512", "1e3", "5e9", "-1", "nan", "inf", "3600", "3601", "true", "TRUE", "1.0", "yes",
+    "grpc", "http/protobuf", "http/json", "gzip", "GZIP", "deflate", "none", "otlp", "Console", "otlp,none", "console,bogus", ",", "otlp_proto_http",
+    "http://127.0.0.1:9", "127.0.0.1:9", "grpc://127.0.0.1:9", "unix:///tmp/x", "http://127.0.0.1:0", "http://127.0.0.1:70000", "https://",
+    "a=b", "a=b,", "a=", "=b", "a=\x7f", "a=é", "a%3Db", "delta", "LowMemory", "explicit_bucket_histogram", __file__, "/nowhere.pem",
+)  # fmt: skip
+_TEXTS = st.one_of(st.sampled_from(_LIKELY), st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12))
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(list(otlp_env.VARIABLES)), _TEXTS)
+def test_what_one_takes_the_other_takes(variable: str, text: str) -> None:
+    """Any text in any variable: the doctor and `run` object exactly where the pipeline ignores it, and for the same reason."""
+    _, warned = build({variable: text})
+    assert warned.keys() <= {variable}
+    problems = otel_env.problems({variable: text})
+    assert found({variable: text}) == problems
+    assert [problem.partition(" is not valid; ")[2] for problem in problems] == list(warned.values())
+
+
+def test_no_key_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither that of headers that are none, nor that of the general ones, which hold instead."""
+    build({"OTEL_EXPORTER_OTLP_HEADERS": "api-key=sk-general", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "sk-own"})
+    assert "OTEL_EXPORTER_OTLP_TRACES_HEADERS is ignored" in caplog.text
+    assert "sk-" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [({}, (60_000, 30_000)), ({"INTERVAL": "0", "TIMEOUT": "-1"}, (60_000, 30_000)), ({"INTERVAL": "1500", "TIMEOUT": "700"}, (1500, 700))],
+)
+@pytest.mark.parametrize("exporter", ["otlp", "console"])
+def test_metrics_leave_as_often_as_the_variable_says(environ: dict[str, str], expected: tuple[float, float], exporter: str) -> None:
+    """The SDK takes no interval of 0 and raises; that is a bad value like any other."""
+    built, _ = build({"OTEL_METRICS_EXPORTER": exporter, **{f"OTEL_METRIC_EXPORT_{name}": value for name, value in environ.items()}})
+    provider: Any = built.meter_provider
+    (reader,) = getattr(provider, "_metric_readers", None) or provider._sdk_config.metric_readers  # the second with older SDKs
+    assert (reader._export_interval_millis, reader._export_timeout_millis) == expected
+
+
+def test_the_standard_queue_sizes_hold_for_both_signals() -> None:
+    """``OTEL_BSP_MAX_QUEUE_SIZE`` is that of spans, ``OTEL_BLRP_MAX_QUEUE_SIZE`` that of log records."""
+    built, _ = build({"OTEL_BSP_MAX_QUEUE_SIZE": "77", "OTEL_BLRP_MAX_QUEUE_SIZE": "88"})
+    assert built._spans and built._logs
+    assert (built._spans.queue_size, built._logs.queue_size) == (77, 88)
+
+
+MINE = """
+import functools, io
+from opentelemetry.sdk._logs import export as logs
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, InMemoryMetricReader
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+out = io.StringIO()
+spans = functools.cache(InMemorySpanExporter)
+asked = functools.cache(InMemoryMetricReader)
+told = functools.cache(lambda: ConsoleMetricExporter(out=out, formatter=lambda data: data.to_json()))
+records = functools.cache(getattr(logs, "InMemoryLogRecordExporter", None) or logs.InMemoryLogExporter)
+def broken(): raise LookupError
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A package that brings exporters of its own."""
+    info = tmp_path / "mine-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
+    rows = {"traces": ("spans",), "metrics": ("asked", "told", "broken"), "logs": ("records",)}
+    groups = (f"[{otlp_env.GROUPS[signal]}]\n" + "".join(f"{name} = mine:{name}\n" for name in names) for signal, names in rows.items())
+    (info / "entry_points.txt").write_text("\n".join(groups))
+    (tmp_path / "mine.py").write_text(MINE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield __import__("mine")
+    del sys.modules["mine"]
+
+
+def test_exporters_of_other_packages(mine: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are found by their entry points, for all signals, beside ours; one that cannot be made spoils nothing."""
+    names = {"OTEL_TRACES_EXPORTER": "spans", "OTEL_METRICS_EXPORTER": "otlp,asked,told,broken", "OTEL_LOGS_EXPORTER": "records"}
+    for name, value in {**endpoint_of(receiver, "http/protobuf"), **names}.items():
+        monkeypatch.setenv(name, value)
+    assert otel_env.problems(names) == []
+    built = pipeline.build(Settings.resolve(environ={}))
+    assert built.tracer_provider and built.meter_provider and built.logger_provider
+    built.tracer_provider.get_tracer("t").start_span("s").end()
+    built.meter_provider.get_meter("m").create_counter("calls").add(2)
+    built.logger_provider.get_logger("l").emit(LogRecord(timestamp=1, body="said"))
+    asked = mine.asked().get_metrics_data()
+    for provider in (built.tracer_provider, built.logger_provider, built.meter_provider):
+        provider.force_flush()
+    assert [span.name for span in mine.spans().get_finished_spans()] == ["s"]
+    assert [record.log_record.body for record in mine.records().get_finished_logs()] == ["said"]
+    assert "calls" in asked.to_json()
+    assert '"calls"' in mine.out.getvalue()
+    assert "calls" in {metric.name for metric in receiver.store.metrics()}
+    for provider in (built.tracer_provider, built.logger_provider, built.meter_provider):
+        provider.shutdown()
+    built.shutdown(0.2)
