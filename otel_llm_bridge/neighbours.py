@@ -20,9 +20,10 @@ from opentelemetry import context as context_api
 from opentelemetry import trace
 
 from .guard import guarded, logger
+from .importing import when_imported
 from .invocation import current
 from .logical import LogicalCall
-from .patching import Patch, Target, apply, restore, when_imported
+from .patching import Patch, Target, apply, restore
 from .providers import SCOPE
 from .semconv import gen_ai, openinference
 from .who import is_suppressed

@@ -133,13 +133,3 @@ def restore(patches: Iterable[Patch]) -> None:
     """Take the wrappers off, the last one first."""
     for patch in reversed(list(patches)):
         patch.restore()
-
-
-def when_imported(module: str, then: Callable[[], None]) -> None:
-    """Run ``then`` now if ``module`` is loaded, else right after its import. Imports nothing itself."""
-    loaded = sys.modules.get(module)
-    spec = getattr(loaded, "__spec__", None)
-    if loaded is not None and not getattr(spec, "_initializing", False):
-        then()
-    else:
-        wrapt.register_post_import_hook(lambda _module: then(), module)

@@ -21,10 +21,10 @@ callback: Any
 
 def startup() -> None:
     """Instrument this worker of the Proxy, and make its providers."""
-    import otel_llm_bridge
+    from .bridge import bridge
 
-    otel_llm_bridge.instrument()
-    providers = otel_llm_bridge.LiteLLMInstrumentor().providers
+    bridge.instrument()
+    providers = bridge.providers
     if providers is not None:
         # Now, not at the first call: the spans of other instrumentations before it need them, too.
         _ = providers.tracer

@@ -136,26 +136,22 @@ def _counting_ids() -> Any:
 def _instead(**options: Any) -> Generator[None, None, None]:
     """Instrumented with ``options`` in the block; afterwards as it was before, whoever had done it."""
     from . import guard
-    from .instrumentor import LiteLLMInstrumentor
+    from .bridge import bridge
     from .streams import settle_left_streams
 
-    instrumentor = LiteLLMInstrumentor()
-    settings, providers = instrumentor.settings, instrumentor.providers
-    was_on = instrumentor.is_instrumented_by_opentelemetry
-    instrumentor.uninstrument()
-    instrumentor.instrument(**options)
+    was_on, settings, given = bridge.on, bridge.settings, bridge.given
+    bridge.uninstrument()
+    bridge.instrument(**options)
     try:
         yield
         # What was dropped ends while the provider of the block is still the one.
         settle_left_streams(_SETTLE)
     finally:
-        instrumentor.uninstrument()
+        bridge.uninstrument()
         guard.set_strict(False)
         if was_on and settings is not None:
             again = {name: settings.values[name] for name, origin in settings.origins.items() if origin == "argument"}
-            names = ("tracer_provider", "meter_provider", "logger_provider")
-            given = providers._given if providers is not None else (None, None, None)
-            instrumentor.instrument(**dict(zip(names, given, strict=True)), **again)
+            bridge.instrument(*given, **again)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,14 +1,16 @@
 """Every option of the bridge: one table, one reader of the environment, one validation.
 
 A blank value is an unset value. A bad value is a warning that names the accepted ones, and the default.
+
+Whoever instruments waits for this module: its classes are named tuples, for to import `dataclasses` takes as long as all the
+rest that is imported then.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .guard import logger
 
@@ -76,8 +78,7 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-@dataclasses.dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """One row of the table."""
 
     name: str
@@ -133,8 +134,7 @@ TABLE: Final = (
 _BY_NAME: Final = {row.name: row for row in TABLE}
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The options, resolved once when `instrument()` is called. Fields are the names of `TABLE`.
 
     Read an option as an attribute: ``settings.exit_timeout``.
@@ -145,10 +145,9 @@ class Settings:
     origins: Mapping[str, str]
 
     def __getattr__(self, name: str) -> Any:
-        values = vars(self).get("values", {})  # a copy that is being made has none yet
-        if name not in values:
+        if name not in self.values:
             raise AttributeError(name)
-        return values[name]
+        return self.values[name]
 
     @classmethod
     def resolve(cls, environ: Mapping[str, str] | None = None, **arguments: Any) -> Settings:

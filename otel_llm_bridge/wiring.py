@@ -1,6 +1,6 @@
 """What is put together once LiteLLM is there: layers, metrics, callbacks, the end of the calls that are open.
 
-Imported with LiteLLM, and not before: by `instrumentor`.
+Imported with LiteLLM, and not before: by `bridge`.
 """
 
 from __future__ import annotations

@@ -45,12 +45,11 @@ def main(argv: list[str]) -> int:
 
 
 def _instrumentor() -> dict[str, Any]:
-    from otel_llm_bridge import LiteLLMInstrumentor
+    from otel_llm_bridge.bridge import bridge
 
-    bridge: Any = LiteLLMInstrumentor()
     settings = bridge.settings
     return {
-        "instrumented": bool(bridge.is_instrumented_by_opentelemetry),
+        "instrumented": bridge.on,
         "handle_signals": bool(settings is not None and settings.handle_signals),
         "settings_given": sorted(
             name for name, origin in (settings.origins if settings is not None else {}).items() if origin == "argument"

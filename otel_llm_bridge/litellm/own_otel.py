@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 
-from ..patching import Target, apply, when_imported
+from ..importing import when_imported
+from ..patching import Target, apply
 
 if TYPE_CHECKING:
     from ..neighbours import Neighbours
