@@ -122,7 +122,7 @@ class _Block:
 
     __slots__ = ("call_id", "kind", "name", "pieces")
 
-    def __init__(self, kind: str, name: Any = None, call_id: Any = None) -> None:
+    def __init__(self, kind: str, name: Any, call_id: Any) -> None:
         self.kind, self.name, self.call_id = kind, name, call_id
         self.pieces: list[str] = []
 
@@ -137,16 +137,17 @@ class Pieces:
     """Puts the pieces of a streamed answer together: blocks by place, within choices by place."""
 
     def __init__(self) -> None:
-        self._choices: dict[Any, dict[Any, _Block]] = {}
+        self._choices: dict[Any, list[_Block]] = {}
+        self._at: dict[tuple[Any, Any], _Block] = {}
         self._finish: dict[Any, Any] = {}
         self._whole: list[Message] | None = None
 
     def add(self, choice: Any, place: Any, kind: str, piece: Any = "", name: Any = None, call_id: Any = None) -> None:
-        """One piece of one block."""
-        blocks = self._choices.setdefault(choice, {})
-        block = blocks.get(place)
-        if block is None:
-            block = blocks[place] = _Block(kind, name, call_id)
+        """One piece of one block. A call with a name and an id of its own is another one: some APIs number all of them 0."""
+        block = self._at.get((choice, place))
+        if block is None or (name and call_id and block.call_id not in (None, call_id)):
+            block = self._at[choice, place] = _Block(kind, name, call_id)
+            self._choices.setdefault(choice, []).append(block)
         block.name, block.call_id = block.name or name, block.call_id or call_id
         if piece:
             block.pieces.append(str(piece))
@@ -158,7 +159,7 @@ class Pieces:
     def finish(self, choice: Any, reason: Any) -> None:
         """Why a choice ended."""
         if reason:
-            self._choices.setdefault(choice, {})
+            self._choices.setdefault(choice, [])
             self._finish[choice] = reason
 
     def replace(self, whole: list[Message]) -> None:
@@ -170,7 +171,7 @@ class Pieces:
         if self._whole:
             return self._whole
         return [
-            _answer([block.part() for block in blocks.values() if block.pieces or block.name], self._finish.get(choice))
+            _answer([block.part() for block in blocks if block.pieces or block.name], self._finish.get(choice))
             for choice, blocks in self._choices.items()
         ]
 
@@ -188,6 +189,8 @@ def _chat_chunk(pieces: Pieces, chunk: Any) -> None:
             function = get(call, "function")
             at = ("tool", get(call, "index") or 0)
             pieces.add(index, at, "tool_call", get(function, "arguments"), get(function, "name"), get(call, "id"))
+        if (function := peek(delta, "function_call")) is not None:  # the only call, before there were tool calls
+            pieces.add(index, "function_call", "tool_call", get(function, "arguments"), get(function, "name"))
         pieces.finish(index, peek(choice, "finish_reason"))
 
 
@@ -206,8 +209,7 @@ def _responses_event(pieces: Pieces, event: Any) -> None:
     if kind in ("response.completed", "response.incomplete", "response.failed"):
         pieces.replace(_responses(get(event, "response")))
     elif kind == "response.output_item.added" and get(event, "item.type") == "function_call":
-        place = get(event, "output_index")
-        pieces.add(0, place, "tool_call", name=get(event, "item.name"), call_id=get(event, "item.call_id"))
+        pieces.add(0, get(event, "output_index"), "tool_call", "", get(event, "item.name"), get(event, "item.call_id"))
     elif kind in _RESPONSE_DELTAS:
         pieces.add(0, get(event, "output_index"), _RESPONSE_DELTAS[kind], get(event, "delta"))
 
@@ -220,8 +222,7 @@ def _messages_event(pieces: Pieces, event: Any) -> None:
     kind = get(event, "type")
     if kind == "content_block_start":
         block = get(event, "content_block")
-        known = _BLOCKS.get(str(get(block, "type")), "text")
-        pieces.add(0, get(event, "index"), known, name=get(block, "name"), call_id=get(block, "id"))
+        pieces.add(0, get(event, "index"), _BLOCKS.get(str(get(block, "type")), "text"), "", get(block, "name"), get(block, "id"))
     elif kind == "content_block_delta":
         pieces.add(0, get(event, "index"), "text", first(event, _DELTAS))
     elif kind == "message_delta":
@@ -230,7 +231,7 @@ def _messages_event(pieces: Pieces, event: Any) -> None:
 
 def _google_chunk(pieces: Pieces, chunk: Any) -> None:
     if get(chunk, "candidates") is None:
-        return _chat_chunk(pieces, chunk)
+        _chat_chunk(pieces, chunk)
     for number, candidate in enumerate(get(chunk, "candidates") or ()):
         for item in get(candidate, "content.parts") or ():
             call = first(item, ("function_call", "functionCall"))
@@ -242,7 +243,6 @@ def _google_chunk(pieces: Pieces, chunk: Any) -> None:
                 kind = "reasoning" if get(item, "thought") is True else "text"
                 pieces.add(number, kind, kind, get(item, "text"))
         pieces.finish(number, first(candidate, ("finish_reason", "finishReason")))
-    return None
 
 
 #: By the names of `chunks.READERS`.

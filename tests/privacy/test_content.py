@@ -324,6 +324,48 @@ async def test_a_stream_that_is_left(provider: Any, make_bridge: Callable[..., B
     assert answer["parts"] == [{"type": "text", "content": given}] and answer["finish_reason"] == "unknown"
 
 
+_CALLS: Final[dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]]] = {
+    "a function call of before there were tools": (
+        [{"function_call": {"name": "look", "arguments": '{"at"'}}, {"function_call": {"arguments": ': "it"}'}}],
+        [{"type": "tool_call", "name": "look", "arguments": {"at": "it"}}],
+    ),
+    "two tool calls with one number": (
+        [
+            {"tool_calls": [{"index": 0, "id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": '}}]},
+            {"tool_calls": [{"index": 0, "function": {"arguments": '"it"}'}}]},
+            {"content": "And"},
+            {"tool_calls": [{"index": 0, "id": "c2", "type": "function", "function": {"name": "look", "arguments": '{"at"'}}]},
+            {"tool_calls": [{"index": 0, "id": "c2", "function": {"arguments": ': "me"}'}}]},
+        ],
+        [
+            {"type": "tool_call", "name": "look", "arguments": {"at": "it"}, "id": "c1"},
+            {"type": "text", "content": "And"},
+            {"type": "tool_call", "name": "look", "arguments": {"at": "me"}, "id": "c2"},
+        ],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _CALLS)
+def test_calls_in_a_stream(name: str, make_bridge: Callable[..., Bridge]) -> None:
+    """A call is put together from its pieces, and is one of its own, however the provider writes it."""
+    import httpx
+    import litellm
+    import openai
+
+    deltas, expected = _CALLS[name]
+    chunks = [{"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    text = "".join(f"data: {said}\n\n" for said in (*map(json.dumps, chunks), "[DONE]"))
+    answer = httpx.Response(200, headers={"content-type": "text/event-stream"}, text=text)
+    http = httpx.Client(transport=httpx.MockTransport(lambda _request: answer))
+
+    bridge = make_bridge(capture_content="SPAN_ONLY")
+    client = openai.OpenAI(api_key="sk-x", base_url="http://localhost", http_client=http)
+    list(litellm.completion(model="openai/gpt-4o-mini", messages=[{"role": "user", "content": PROMPT}], stream=True, client=client))
+    (said,) = valid("gen_ai.output.messages", (bridge.span().attributes or {})["gen_ai.output.messages"])
+    assert said["parts"] == expected
+
+
 def test_public_names() -> None:
     """Everything that the manual names is importable from the package."""
     for name in otel_llm_bridge.__all__:
