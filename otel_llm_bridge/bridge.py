@@ -16,6 +16,7 @@ from . import guard
 from .export import lifetime
 from .guard import guarded, logger
 from .importing import when_imported
+from .locks import lock
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Bridge:
         #: Held while it is switched; whoever asks and then switches holds it, too.
         self.changing = threading.RLock()
         self._providers: Providers | None = None
-        self._making = threading.Lock()
+        self._making = lock()
         self._patches: list[Patch] | None = None
 
     def instrument(
