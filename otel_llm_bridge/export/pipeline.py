@@ -9,7 +9,7 @@ import inspect
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from opentelemetry.sdk._logs import LoggerProvider
@@ -37,6 +37,10 @@ class Pipeline:
     Attributes:
         tracer_provider, meter_provider, logger_provider: providers of the SDK; ``None`` where the variables
             switch the signal off.
+
+    Args:
+        spans, logs, metrics: our delivery behind them.
+        others: processors and readers of the SDK in front of other exporters; flushed after ours.
     """
 
     def __init__(
@@ -47,11 +51,12 @@ class Pipeline:
         spans: Delivery | None = None,
         logs: Delivery | None = None,
         metrics: DeliveryMetricReader | None = None,
+        others: Sequence[Any] = (),
     ) -> None:
         self.tracer_provider = tracer_provider
         self.meter_provider = meter_provider
         self.logger_provider = logger_provider
-        self._spans, self._logs, self._metrics = spans, logs, metrics
+        self._spans, self._logs, self._metrics, self._others = spans, logs, metrics, others
         self._attached: list[Attached] = []
         self._over = False
         self._hooks = f"pipeline {id(self):x}"
@@ -92,6 +97,7 @@ class Pipeline:
             self._logs.flush(deadline.remaining())
         if self._metrics is not None:
             self._metrics.flush(deadline.remaining())
+        self._flush_others(deadline)
         return self.report(time.monotonic() - started)
 
     def report(self, elapsed: float = 0.0) -> FlushReport:
@@ -133,6 +139,11 @@ class Pipeline:
             attached.flush(deadline.remaining(), final=True)
         if self._logs is not None:
             self._logs.flush(deadline.remaining(), final=True)
+        self._flush_others(deadline)
+
+    def _flush_others(self, deadline: Deadline) -> None:
+        for other in self._others:
+            lifetime.bounded(functools.partial(_force_flush, other, deadline.remaining()), deadline.remaining())
 
     def _close(self, deadline: Deadline) -> None:
         if self._over:
@@ -150,6 +161,11 @@ class Pipeline:
         if url:
             with guarded("report"):
                 send(url, {**self.stats(), "pid": os.getpid()})
+
+
+def _force_flush(other: Any, timeout: float) -> None:
+    with guarded("the flush of another exporter"):
+        other.force_flush(int(timeout * 1000))
 
 
 def _say(line: str) -> None:
@@ -231,12 +247,12 @@ def _build(settings: Settings) -> Pipeline:
         logger.info("OTEL_SDK_DISABLED: nothing is exported")
         return Pipeline()
     resource = Resource.create()
-    tracer_provider, spans = providers.traces(settings, resource)
-    meter_provider, metrics = providers.metrics(settings, resource)
+    tracer_provider, spans, of_traces = providers.traces(settings, resource)
+    meter_provider, metrics, of_metrics = providers.metrics(settings, resource)
     if meter_provider is not None:
         if spans is not None:
             observe_spans(spans, meter_provider)
         if metrics is not None:
             observe_metrics(metrics.exporter, meter_provider)
-    logger_provider, logs = providers.logs(settings, resource)
-    return Pipeline(tracer_provider, meter_provider, logger_provider, spans, logs, metrics)
+    logger_provider, logs, of_logs = providers.logs(settings, resource)
+    return Pipeline(tracer_provider, meter_provider, logger_provider, spans, logs, metrics, [*of_traces, *of_metrics, *of_logs])

@@ -1,4 +1,8 @@
-"""Providers of the SDK with our delivery behind them, one function a signal."""
+"""Providers of the SDK with our delivery behind them, one function a signal.
+
+Each returns the provider, our part behind it if ``otlp`` is one of the exporters, and what of the SDK is to be flushed
+besides, as it keeps something for the other exporters.
+"""
 
 from __future__ import annotations
 
@@ -76,14 +80,15 @@ def _is_ours(scope: str) -> bool:
     return scope.startswith("otel_llm_bridge")
 
 
-def traces(settings: Settings, resource: Resource) -> tuple[TracerProvider | None, Delivery | None]:
-    """A TracerProvider with the exporters of ``OTEL_TRACES_EXPORTER``, and our delivery if it is one of them."""
+def traces(settings: Settings, resource: Resource) -> tuple[TracerProvider | None, Delivery | None, list[Any]]:
+    """A TracerProvider with the exporters of ``OTEL_TRACES_EXPORTER``."""
     names = otlp_env.exporters("traces")
     if not names:
-        return None, None
+        return None, None, []
     # No exit hook of its own: the provider's end is a stage of ours.
     provider = tracer.Provider(SCOPE, resource=resource, shutdown_on_exit=False)
     delivery = None
+    others = []
     for name in names:
         if name == "otlp":
             processor = span_processor(settings)
@@ -92,15 +97,16 @@ def traces(settings: Settings, resource: Resource) -> tuple[TracerProvider | Non
         elif name == "console":
             provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))
         elif (exporter := _from_entry_point("traces", name)) is not None:
-            provider.add_span_processor(BatchSpanProcessor(exporter))
-    return provider, delivery
+            others.append(BatchSpanProcessor(exporter))
+            provider.add_span_processor(others[-1])
+    return provider, delivery, others
 
 
-def metrics(settings: Settings, resource: Resource) -> tuple[MeterProvider | None, DeliveryMetricReader | None]:
-    """A MeterProvider with the exporters of ``OTEL_METRICS_EXPORTER``, and our reader if it is one of them."""
+def metrics(settings: Settings, resource: Resource) -> tuple[MeterProvider | None, DeliveryMetricReader | None, list[Any]]:
+    """A MeterProvider with the exporters of ``OTEL_METRICS_EXPORTER``."""
     names = otlp_env.exporters("metrics")
     if settings.metrics == "none" or not names:
-        return None, None
+        return None, None, []
     schedule = otlp_env.metric_schedule()
     readers: list[MetricReader] = []
     ours = None
@@ -118,7 +124,7 @@ def metrics(settings: Settings, resource: Resource) -> tuple[MeterProvider | Non
     provider = meter.Provider(SCOPE if alone else "", readers, resource=resource, shutdown_on_exit=False)
     if ours is not None:
         ours.exporter.complete = lambda collected: provider.meter.add_to(collected) if provider.meter else collected
-    return provider, ours
+    return provider, ours, [reader for reader in readers if reader is not ours and isinstance(reader, PeriodicExportingMetricReader)]
 
 
 def _preferred() -> tuple[dict[type, Any] | None, dict[type, Any] | None]:
@@ -129,13 +135,14 @@ def _preferred() -> tuple[dict[type, Any] | None, dict[type, Any] | None]:
     return temporality or None, aggregation or None
 
 
-def logs(settings: Settings, resource: Resource) -> tuple[LoggerProvider | None, Delivery | None]:
-    """A LoggerProvider with the exporters of ``OTEL_LOGS_EXPORTER``, and our delivery if it is one of them."""
+def logs(settings: Settings, resource: Resource) -> tuple[LoggerProvider | None, Delivery | None, list[Any]]:
+    """A LoggerProvider with the exporters of ``OTEL_LOGS_EXPORTER``."""
     names = otlp_env.exporters("logs")
     if not names:
-        return None, None
+        return None, None, []
     provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
     delivery = None
+    others = []
     for name in names:
         if name == "otlp":
             endpoint = otlp_env.endpoint("logs")
@@ -158,8 +165,9 @@ def logs(settings: Settings, resource: Resource) -> tuple[LoggerProvider | None,
             exporter: Any = getattr(export, "ConsoleLogRecordExporter", None) or export.ConsoleLogExporter
             provider.add_log_record_processor(export.SimpleLogRecordProcessor(exporter()))
         elif (other := _from_entry_point("logs", name)) is not None:
-            provider.add_log_record_processor(export.BatchLogRecordProcessor(other))
-    return provider, delivery
+            others.append(export.BatchLogRecordProcessor(other))
+            provider.add_log_record_processor(others[-1])
+    return provider, delivery, others
 
 
 def _from_entry_point(signal: str, name: str) -> Any:

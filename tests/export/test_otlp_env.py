@@ -6,14 +6,13 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry._logs import LogRecord
 
 from otel_llm_bridge.commands import otel_env
 from otel_llm_bridge.doctor import environment
@@ -23,7 +22,7 @@ from otel_llm_bridge.settings import Settings
 from otel_llm_bridge.viewer.receiver import Receiver
 
 from ..viewer import commands
-from .support import endpoint_of
+from . import support
 
 #: Accepted by no row.
 BAD = "://"
@@ -132,54 +131,54 @@ def test_the_standard_queue_sizes_hold_for_both_signals() -> None:
     assert (built._spans.queue_size, built._logs.queue_size) == (77, 88)
 
 
+#: Exporters of another package, which print what they are given.
 MINE = """
-import functools, io
-from opentelemetry.sdk._logs import export as logs
+import functools
+from opentelemetry.sdk._logs import export
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, InMemoryMetricReader
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-out = io.StringIO()
-spans = functools.cache(InMemorySpanExporter)
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter
+Records = getattr(export, "ConsoleLogRecordExporter", None) or export.ConsoleLogExporter
+def names(data):
+    return [metric.name for resource in data.resource_metrics for scope in resource.scope_metrics for metric in scope.metrics]
+spans = functools.partial(ConsoleSpanExporter, formatter=lambda span: f"span {span.name}\\n")
+records = functools.partial(Records, formatter=lambda record: f"record {getattr(record, 'log_record', record).body}\\n")
+told = functools.partial(ConsoleMetricExporter, formatter=lambda data: f"metrics {names(data)}\\n")
 asked = functools.cache(InMemoryMetricReader)
-told = functools.cache(lambda: ConsoleMetricExporter(out=out, formatter=lambda data: data.to_json()))
-records = functools.cache(getattr(logs, "InMemoryLogRecordExporter", None) or logs.InMemoryLogExporter)
-def broken(): raise LookupError
+def broken():
+    raise LookupError
+"""
+WORK = """
+import mine
+from opentelemetry._logs import LogRecord
+provider.get_tracer("t").start_span("work").end()
+line.meter_provider.get_meter("m").create_counter("calls").add(2)
+line.logger_provider.get_logger("l").emit(LogRecord(timestamp=1, body="said"))
 """
 
 
-@pytest.fixture
-def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A package that brings exporters of its own."""
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        (WORK, ("spans", "told", "records")),
+        (WORK + "line.flush(60)\nos._exit(0)", ("spans,otlp", "otlp,told", "records,otlp")),
+        (WORK + "say('metrics ' + str(mine.names(mine.asked().get_metrics_data())))", ("spans", "asked,broken", "records")),
+    ],
+    ids=["at the end", "beside ours, by a flush", "asked, and one that cannot be made"],
+)
+def test_exporters_of_other_packages(body: str, names: tuple[str, str, str], receiver: Receiver, tmp_path: Path) -> None:
+    """They are found by their entry points, for all signals, and are given everything before the process ends."""
     info = tmp_path / "mine-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
     rows = {"traces": ("spans",), "metrics": ("asked", "told", "broken"), "logs": ("records",)}
-    groups = (f"[{otlp_env.GROUPS[signal]}]\n" + "".join(f"{name} = mine:{name}\n" for name in names) for signal, names in rows.items())
+    groups = (f"[{otlp_env.GROUPS[signal]}]\n" + "".join(f"{name} = mine:{name}\n" for name in named) for signal, named in rows.items())
     (info / "entry_points.txt").write_text("\n".join(groups))
     (tmp_path / "mine.py").write_text(MINE)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield __import__("mine")
-    del sys.modules["mine"]
-
-
-def test_exporters_of_other_packages(mine: Any, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are found by their entry points, for all signals, beside ours; one that cannot be made spoils nothing."""
-    names = {"OTEL_TRACES_EXPORTER": "spans", "OTEL_METRICS_EXPORTER": "otlp,asked,told,broken", "OTEL_LOGS_EXPORTER": "records"}
-    for name, value in {**endpoint_of(receiver, "http/protobuf"), **names}.items():
-        monkeypatch.setenv(name, value)
-    assert otel_env.problems(names) == []
-    built = pipeline.build(Settings.resolve(environ={}))
-    assert built.tracer_provider and built.meter_provider and built.logger_provider
-    built.tracer_provider.get_tracer("t").start_span("s").end()
-    built.meter_provider.get_meter("m").create_counter("calls").add(2)
-    built.logger_provider.get_logger("l").emit(LogRecord(timestamp=1, body="said"))
-    asked = mine.asked().get_metrics_data()
-    for provider in (built.tracer_provider, built.logger_provider, built.meter_provider):
-        provider.force_flush()
-    assert [span.name for span in mine.spans().get_finished_spans()] == ["s"]
-    assert [record.log_record.body for record in mine.records().get_finished_logs()] == ["said"]
-    assert "calls" in asked.to_json()
-    assert '"calls"' in mine.out.getvalue()
-    assert "calls" in {metric.name for metric in receiver.store.metrics()}
-    for provider in (built.tracer_provider, built.logger_provider, built.meter_provider):
-        provider.shutdown()
-    built.shutdown(0.2)
+    environ = dict(zip(("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"), names, strict=True))
+    ended = support.run(body, tmp_path, receiver, environ=environ)
+    assert "span work\n" in ended.output and "record said\n" in ended.output, ended.errors
+    assert "'calls'" in next(row for row in ended.output.splitlines() if row.startswith("metrics "))
+    by_ours = [names[0].count("otlp"), names[1].count("otlp"), names[2].count("otlp")]
+    arrived = receiver.store
+    calls = [metric for metric in arrived.metrics() if metric.name == "calls"]
+    assert [len(arrived.spans()), len(calls), len(arrived.logs())] == by_ours
