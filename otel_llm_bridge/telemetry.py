@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
@@ -96,11 +97,15 @@ class Layer:
             except Exception as error:
                 fault("event", error)
         span = invocation.span
-        if invocation.finished:
-            if span.get_span_context().trace_flags.sampled:
-                emit_record(self._providers.logger, span, name, {**attributes, **self.recording.shared(invocation.facts)})
-        elif span.is_recording():
-            span.add_event(name, attributes)
+        if not invocation.finished:
+            now = time.time_ns()
+            if span.is_recording():
+                span.add_event(name, attributes, now)
+            # Another thread may have ended the call meanwhile. To look is cheaper than a lock for each event.
+            if not invocation.finished or _has(span, name, now):  # type: ignore[unreachable]
+                return
+        if span.get_span_context().trace_flags.sampled:
+            emit_record(self._providers.logger, span, name, {**attributes, **self.recording.shared(invocation.facts)})
 
     def stop(self, invocation: Invocation) -> None:
         """Write the facts, run what wants to see the end, set the status, end the span."""
@@ -120,6 +125,10 @@ class Layer:
             with guarded("content"):
                 self.recording.content(invocation)
         span.end()
+
+
+def _has(span: Any, name: str, at: int) -> bool:
+    return any((event.name, event.timestamp) == (name, at) for event in getattr(span, "events", ()))
 
 
 def inference_layer(

@@ -106,7 +106,8 @@ class CallSpan(trace.Span):
         event = Event(name, clean, time.time_ns() if timestamp is None else timestamp, dropped)
         with self._lock:
             if self.end_time is not None:
-                logger.warning("an event of a span that has ended is not recorded")
+                # No warning: the end may have come in another thread; one of ours becomes a log record then.
+                logger.debug("an event of a span that has ended is not recorded")
                 return
             self.events.append(event)
             if len(self.events) > _MOST:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -10,11 +12,23 @@ import litellm
 import pytest
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from otel_llm_bridge.demo.provider import FakeProvider
+from otel_llm_bridge.export import otlp_env, tracer
+from otel_llm_bridge.export.delivery import Delivery
+from otel_llm_bridge.export.processors import DeliverySpanProcessor
+from otel_llm_bridge.export.tracer import CallSpan
+from otel_llm_bridge.export.transport import connect
+from otel_llm_bridge.invocation import Invocation
+from otel_llm_bridge.providers import SCOPE, Providers
 from otel_llm_bridge.semconv.vocabulary import EVENTS
+from otel_llm_bridge.settings import Settings
+from otel_llm_bridge.telemetry import inference_layer
 
 from ..conftest import MESSAGES, Bridge, eventually
+from ..truth.recording import Recording
 
 try:
     from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter as Exporter
@@ -83,6 +97,40 @@ async def test_what_comes_late_is_a_log_record(with_logs: tuple[Bridge, Any], op
     assert (getattr(record, "event_name", None) or (record.attributes or {}).get("event.name")) == "litellm.success"
     assert record.trace_id == span.context.trace_id
     assert record.span_id == span.context.span_id
+
+
+class _Nowhere(DeliverySpanProcessor):
+    """Our processor, which the bridge's own spans need; nothing is delivered."""
+
+    def __init__(self) -> None:
+        super().__init__(Delivery(lambda _: None, connect(otlp_env.endpoint("traces"), "traces")))
+
+    def on_end(self, span: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize("put_first", [True, False])
+@pytest.mark.parametrize("kind", [TracerProvider, functools.partial(tracer.Provider, SCOPE)], ids=["SDK", "ours"])
+def test_an_event_in_the_moment_of_the_end(kind: Any, put_first: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Another thread ends the call while an event is put on its span: it is in one place, and in one only."""
+    recorded = Recording(ALWAYS_ON)
+    provider = kind(shutdown_on_exit=False)
+    provider.add_span_processor(_Nowhere())
+    layer = inference_layer(Providers(Settings.resolve({}), **{**recorded.providers(), "tracer_provider": provider}))
+    call = Invocation(layer, {"operation": "chat"})
+    span: Any = call.span
+    assert isinstance(span, CallSpan) is (kind is not TracerProvider)
+    put = span.add_event
+
+    def add_event(*args: Any) -> None:
+        ending = threading.Thread(target=call.finish)
+        for step in (lambda: put(*args), lambda: (ending.start(), ending.join()))[:: 1 if put_first else -1]:
+            step()
+
+    span.add_event = add_event
+    call.event("litellm.success")
+    assert (_names(span), len(recorded.logs())) == ((["litellm.success"], 0) if put_first else ([], 1))
+    assert kind is TracerProvider or caplog.messages == []
 
 
 async def test_a_service_hook_is_an_event(bridge: Bridge, provider: FakeProvider) -> None:
