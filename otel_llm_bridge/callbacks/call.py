@@ -19,10 +19,14 @@ class Call:
     Args:
         is_async: whether the caller awaits it.
         span_context: of the call's span, for links.
+
+    Attributes:
+        raised: what a callback that was registered with ``on_error="raise"`` has raised, the first of them: for the
+            one who settles.
     """
 
     __slots__ = (
-        "__weakref__", "_closed", "_dispatcher", "_ended", "_inline", "_lanes", "_loop", "_raised", "_scoped", "is_async",
+        "__weakref__", "_dispatcher", "_ended", "_inline", "_lanes", "_loop", "_scoped", "is_async", "raised",
         "span_context",
     )  # fmt: skip
 
@@ -35,22 +39,24 @@ class Call:
         self._scoped = dispatcher.registry.scoped()
         self._lanes: dict[int, Lane] = {}
         self._inline: Lane | None = None
-        self._ended = self._closed = False
-        self._raised: BaseException | None = None
+        self._ended = False
+        self.raised: BaseException | None = None
 
-    def close(self) -> bool:
-        """The driver has seen the end of the call; whether this is the first time."""
-        first, self._closed = not self._closed, True
-        return first
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens, at whatever point. The cheapest thing to ask."""
+        return bool(self._dispatcher.registry.by_point or self._scoped)
 
     def wants(self, point: str) -> bool:
         """Whether anybody listens at ``point``."""
-        return bool(self._dispatcher.registry.at(point)) or (bool(self._scoped) and any(point in one.points for one in self._scoped))
+        return point in self._dispatcher.registry.by_point or (bool(self._scoped) and any(point in one.points for one in self._scoped))
 
     def emit(
         self, point: str, load: Callable[[], Mapping[str, Any]], details: Mapping[str, Any] | None = None, *, waited: bool = True
     ) -> None:
-        """Tell the callbacks what has happened. Costs one look-up when nobody listens.
+        """Tell the callbacks what has happened, all of them: what one of them raises is for `settle`.
+
+        Costs one look-up when nobody listens.
 
         Args:
             point: the lifecycle point. Of the points that end a call only the first one counts.
@@ -58,9 +64,6 @@ class Call:
             details: what belongs to this point only.
             waited: whether the driver settles afterwards. Where it cannot (a stream that nobody holds any
                 more) inline callbacks run in the background.
-
-        Raises:
-            Exception: an inline function that was registered with ``on_error="raise"`` has raised it.
         """
         if POINTS[point].terminal:
             if self._ended:
@@ -77,54 +80,53 @@ class Call:
             if run is not None:
                 self._dispatch(run, waited)
         if not self.is_async and waited:
-            self.settle()
+            self._wait()
 
     def _dispatch(self, run: Run, waited: bool) -> None:
         registration = run.registration
         if registration.mode != "inline":
-            lane = self._lanes.get(registration.number)
-            if lane is None:
-                lane = self._lanes[registration.number] = self._lane(registration.mode)
-            self._append(lane, run)
+            lane = self._queue(run, self._lanes.get(registration.number), registration.mode)
+            if lane is not None:
+                self._lanes[registration.number] = lane
         elif waited and not run.binding.is_async and (self._inline is None or self._inline.idle):
             error = self._dispatcher.run_now(run)
             if error is not None and registration.on_error == "raise":
-                raise error
+                self._keep(error)
         else:
-            if self._inline is None:
-                # In a sync call the caller's thread waits, so another one must do the work.
-                self._inline = self._lane("inline" if self.is_async and waited else "background")
             if registration.on_error == "raise":
-                run.binding = _telling(run.binding, self)
-            self._append(self._inline, run)
+                run.binding = _telling(run.binding, self._keep)
+            # In a sync call the caller's thread waits, so another one must do the work.
+            self._inline = self._queue(run, self._inline, "inline" if self.is_async and waited else "background")
 
-    def _lane(self, mode: str) -> Lane:
-        running = asyncio._get_running_loop()
-        return Lane(self._dispatcher.place(mode, running or self._loop))
-
-    def _append(self, lane: Lane, run: Run) -> None:
-        try:
-            lane.append(run)
-        except RuntimeError:  # the loop has been closed in this moment
-            lane.host.close(self._dispatcher.background)
+    def _queue(self, run: Run, lane: Lane | None, mode: str) -> Lane | None:
+        return self._dispatcher.queue(run, lane, mode, asyncio._get_running_loop() or self._loop)
 
     def settle(self) -> None:
         """Wait until the inline callbacks have run: before a sync call returns.
 
         Raises:
-            Exception: see `emit`.
+            Exception: what an inline callback that was registered with ``on_error="raise"`` has raised.
         """
-        lane = self._inline
-        if lane is not None and not lane.idle:
-            done = threading.Event()
-            lane.when_idle(done.set)
-            done.wait()
+        self._wait()
         self._reraise()
+
+    def _wait(self) -> None:
+        lane = self._inline
+        if lane is None or lane.idle:
+            return
+        loop = lane.host.loop
+        if loop is asyncio._get_running_loop() or not loop.is_running():
+            # A call on the very loop that is to run them (that of a callback of ours), or a loop that nobody runs now: they
+            # run once that goes on.
+            return
+        done = threading.Event()
+        lane.when_idle(done.set)
+        done.wait()
 
     @property
     def owes(self) -> bool:
         """Whether there is anything to settle."""
-        return self._raised is not None or (self._inline is not None and not self._inline.idle)
+        return self.raised is not None or (self._inline is not None and not self._inline.idle)
 
     async def asettle(self) -> None:
         """Wait until the inline callbacks have run: before an async call returns.
@@ -133,38 +135,37 @@ class Call:
         completed before the loop closes.
 
         Raises:
-            Exception: see `emit`.
+            Exception: see `settle`.
         """
         lane = self._inline
         if lane is not None and not lane.idle:
             await wait_for(lane.when_idle)
         self._reraise()
 
-    def keep(self, error: BaseException) -> None:
-        """What a callback that was registered with ``on_error="raise"`` has raised: for the one who settles."""
-        self._raised = self._raised or error
+    def _keep(self, error: BaseException) -> None:
+        self.raised = self.raised or error
 
     def _reraise(self) -> None:
-        error, self._raised = self._raised, None
+        error, self.raised = self.raised, None
         if error is not None:
             raise error
 
 
-def _telling(binding: Binding, call: Call) -> Binding:
-    """The same binding; what it raises is kept for the one who settles."""
+def _telling(binding: Binding, keep: Callable[[BaseException], None]) -> Binding:
+    """The same binding; ``keep`` is told what it raises."""
 
     def sync(event: Event) -> Any:
         try:
             return binding.call(event)
         except Exception as error:
-            call.keep(error)
+            keep(error)
             raise
 
     async def asynchronous(event: Event) -> Any:
         try:
             return await binding.call(event)
         except Exception as error:
-            call.keep(error)
+            keep(error)
             raise
 
     return Binding(asynchronous if binding.is_async else sync, binding.is_async)

@@ -17,7 +17,7 @@ from ..locks import rlock
 from ..settings import Settings
 from . import loops
 from .hosts import Host
-from .lanes import COMPLETED, FAILED, OWNER_GONE, QUEUE_FULL, TIMED_OUT, Lane, Run
+from .lanes import COMPLETED, FAILED, NO_THREAD, OWNER_GONE, QUEUE_FULL, TIMED_OUT, Lane, Run
 from .points import Binding, Event
 from .registry import Counts, Registration, Registry
 from .spans import GetTracer, spanned
@@ -153,7 +153,25 @@ class Dispatcher:
             coroutine.close()
             return
         run.context = context or run.context
-        Lane(self.place(registration.mode, asyncio._get_running_loop())).append(run)
+        self.queue(run, None, registration.mode, asyncio._get_running_loop())
+
+    def queue(self, run: Run, lane: Lane | None, mode: str, loop: asyncio.AbstractEventLoop | None) -> Lane | None:
+        """Put ``run`` at the end of ``lane``, or of a new one for a callback of that mode and a call on ``loop``.
+
+        Returns:
+            The lane; ``None``, and counted, where no thread can be started that it would need.
+        """
+        if lane is None:
+            try:
+                lane = Lane(self.place(mode, loop))
+            except RuntimeError:
+                self._finished(run, NO_THREAD, None)
+                return None
+        try:
+            lane.append(run)
+        except RuntimeError:  # the loop has been closed in this moment
+            lane.host.close(self.background)
+        return lane
 
     def run_now(self, run: Run) -> BaseException | None:
         """Run a plain function in place; returns what it raised."""

@@ -147,6 +147,7 @@ class Host:
 
     def close(self, elsewhere: Callable[[], Host]) -> None:
         """The loop is at its end: what has not begun goes elsewhere, what has begun is cancelled, and counted."""
+        told: list[Callable[[], None]] = []
         with lock:
             lanes = list(self.lanes)
             self.lanes.clear()
@@ -164,13 +165,15 @@ class Host:
             except RuntimeError:
                 for run in lane.queue:
                     self._account(run, NO_THREAD, None)
+                lane.queue.clear()
+                told += lane.take_waiting()
                 continue
             with lock:
                 lane.host = host
                 host.take(lane)
             host.call(lane.next)
         with lock:
-            told = self._take_watchers()
+            told += self._take_watchers()
         for then in told:
             then()
 

@@ -144,13 +144,14 @@ class Registry:
         # Re-entrant: an owner may be collected, and its callback with it, in the middle of anything here.
         self._lock = rlock()
         self._by_key: dict[Any, Registration] = {}
-        # Replaced, never changed: who reads it needs no lock.
-        self._at: dict[str, tuple[Registration, ...]] = {}
+        #: The callbacks at each point that has any, in the order in which they were registered. Replaced, never changed: who
+        #: reads it needs no lock.
+        self.by_point: dict[str, tuple[Registration, ...]] = {}
         self._scoped: contextvars.ContextVar[tuple[Registration, ...]] = contextvars.ContextVar("scoped callbacks", default=())
 
     def at(self, point: str) -> tuple[Registration, ...]:
         """The callbacks at ``point``, in the order in which they were registered."""
-        return self._at.get(point, ())
+        return self.by_point.get(point, ())
 
     def scoped(self) -> tuple[Registration, ...]:
         """The callbacks of the running context only, at any point."""
@@ -219,7 +220,7 @@ class Registry:
         for registration in self._by_key.values():
             for point in registration.points:
                 by_point.setdefault(point, []).append(registration)
-        self._at = {point: tuple(registrations) for point, registrations in by_point.items()}
+        self.by_point = {point: tuple(registrations) for point, registrations in by_point.items()}
 
     def has(self, registration: Registration) -> bool:
         """Whether ``registration`` is in."""

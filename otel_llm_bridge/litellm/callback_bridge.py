@@ -1,7 +1,7 @@
 """What happens in LiteLLM, told to the callbacks that are registered with the bridge.
 
-The drivers of the calls use this: `begin` when a call begins, `happened` at the lifecycle points on its way,
-`ended` at its end, whichever that is, and then `Call.settle` or ``await`` `Call.asettle`.
+`telling` uses this: `happened` at the lifecycle points on the way of a call, `ended` at its end, whichever that is. Then
+the call's driver waits for what is owed: `Call.settle` or ``await`` `Call.asettle`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..callbacks import Call, begin, dispatcher, process_end
+from ..callbacks import Call, dispatcher, process_end
 from ..export import lifetime
 from ..patching import Patch
 from ..streams import settle_left_streams
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LEFT = "streams that were left"
 _INTEGRATIONS = "LiteLLM's integrations"
 
-__all__ = ["begin", "ended", "happened", "install", "occurred"]
+__all__ = ["ended", "happened", "install", "occurred"]
 
 
 def install(settings: Settings) -> list[Patch]:
@@ -66,11 +66,6 @@ def happened(call: Call, point: str, logging: Any, *, response: Any = None, deta
         call.emit(point, callback_facts.snapshot(logging, response), details)
 
 
-def listened(point: str) -> bool:
-    """Whether anybody may listen at ``point``, for a call that has none of its callbacks yet."""
-    return bool(dispatcher.registry.at(point) or dispatcher.registry.scoped())
-
-
 def occurred(call: Call, point: str, details: Mapping[str, Any], *, request: Mapping[str, Any], since: int, waited: bool) -> None:
     """Something that LiteLLM keeps no record of: a retry, a fallback, a cooldown, the use of a service.
 
@@ -98,7 +93,7 @@ def ended(
     chunks: Sequence[Any] = (),
     waited: bool = True,
 ) -> None:
-    """The call is over. Only the first time counts.
+    """The call is over.
 
     Args:
         call: the call.
@@ -111,8 +106,6 @@ def ended(
         chunks: what was read of such a stream.
         waited: whether the driver settles afterwards; see `Call.emit`.
     """
-    if not call.close():
-        return
     if outcome is not None and logging is not None:
         response = rescue_calls.assembled(chunks, logging) if chunks else None
         error = None if response is not None else error or asyncio.CancelledError(f"the stream was left: {outcome}")
@@ -120,6 +113,8 @@ def ended(
             rescue_calls.stream_left(logging, response, outcome, error)
     elif logging is not None and error is not None and callback_facts.interrupted(error) and _rescues():
         rescue_calls.interrupted(logging, error)
+    if not call.heard:
+        return
     if cache_hit is None and getattr(logging, "stream", None) is True:
         cache_hit = False  # as LiteLLM tells its own handlers, of streams only
     point = "success" if error is None else "failure"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
+from .. import callbacks
 from ..guard import guarded
 from ..semconv import litellm as names
 from . import callback_bridge
@@ -43,7 +44,7 @@ def listen(attempts: tuple[Layer, ...], logical: Layer) -> None:
 
 def begin(invocation: Invocation, is_async: bool) -> None:
     """A call begins: from now on it has somebody to tell."""
-    invocation.kept["call"] = callback_bridge.begin(is_async=is_async, span_context=invocation.span.get_span_context())
+    invocation.kept["call"] = callbacks.begin(is_async=is_async, span_context=invocation.span.get_span_context())
 
 
 def reader_for(invocation: Invocation, reader: ChunkReader) -> ChunkReader:
@@ -64,10 +65,7 @@ class _TellingReader:
         """See `streams.ChunkReader`."""
         self._reader.feed(chunk)
         call = self._call
-        try:
-            callback_bridge.happened(call, "stream_chunk", self._invocation.kept.get("logging"), response=chunk)
-        except Exception as error:
-            call.keep(error)
+        callback_bridge.happened(call, "stream_chunk", self._invocation.kept.get("logging"), response=chunk)
         if call.owes:  # the one who reads waits for it
             self._invocation.owed = call
 
@@ -77,15 +75,13 @@ class _TellingReader:
 
 
 def _on_the_way(invocation: Invocation, event: str, attributes: dict[str, Any]) -> None:
-    call, logging = invocation.kept.get("call"), invocation.kept.get("logging")
-    if call is not None and logging is not None:
-        try:
-            for point in _ON_THE_WAY[event]:
-                callback_bridge.happened(call, point, logging, details=attributes)
-        except Exception as error:
-            call.keep(error)
-            if event == _STOPPABLE:
-                invocation.kept[STOP] = error
+    call = invocation.kept.get("call")
+    if call is None or not call.heard or (logging := invocation.kept.get("logging")) is None:
+        return
+    for point in _ON_THE_WAY[event]:
+        callback_bridge.happened(call, point, logging, details=attributes)
+    if call.raised is not None and event == _STOPPABLE:
+        invocation.kept[STOP] = call.raised
 
 
 def _beside(invocation: Invocation, event: str, attributes: dict[str, Any]) -> None:
@@ -119,21 +115,19 @@ def _logical_ended(invocation: Invocation) -> None:
 
 def _tell(invocation: Invocation, point: str, details: dict[str, Any]) -> None:
     """Something beside the attempts, told in the order of the call that it happened to."""
-    if not callback_bridge.listened(point):
+    registry = callbacks.dispatcher.registry
+    if not (point in registry.by_point or registry.scoped()):
         return
     kept = invocation.kept
     call = kept.get("call")
     if call is None:
         is_async = kept.get("is_async", asyncio._get_running_loop() is not None)
-        call = callback_bridge.begin(is_async=is_async, span_context=invocation.span.get_span_context())
+        call = callbacks.begin(is_async=is_async, span_context=invocation.span.get_span_context())
         if kept:  # what comes when the call is over belongs to nobody who waits
             kept["call"] = call
-    try:
-        callback_bridge.occurred(
-            call, point, details, request=kept.get("request") or {}, since=invocation.started_ns, waited=bool(kept) and invocation.waited
-        )
-    except Exception as error:
-        call.keep(error)
+    callback_bridge.occurred(
+        call, point, details, request=kept.get("request") or {}, since=invocation.started_ns, waited=bool(kept) and invocation.waited
+    )
 
 
 def _ended(invocation: Invocation) -> None:
@@ -143,22 +137,20 @@ def _ended(invocation: Invocation) -> None:
         return
     outcome = facts.get("stream_outcome")
     whole = outcome in (None, names.OUTCOME_COMPLETE, names.OUTCOME_ERROR)
-    try:
+    with guarded("callbacks at the end"):
         callback_bridge.ended(
             call,
             kept.get("logging"),
             request=kept.get("request"),
             # Putting a stream's chunks together costs more than all the rest: only where somebody listens.
-            response=_answer(invocation, outcome) if call.wants("success") or call.wants("cache_hit") else None,
+            response=_answer(invocation, outcome) if call.heard and (call.wants("success") or call.wants("cache_hit")) else None,
             error=invocation.error,
             cache_hit=facts.get("cache_hit"),
             outcome=None if whole else outcome,
             chunks=() if whole else tuple(kept.get("chunks") or ()),
             waited=invocation.waited,
         )
-    except Exception as error:
-        # A callback that was registered with `on_error="raise"`: the call raises it, once its span has ended.
-        call.keep(error)
+    # What a callback wants raised comes when its driver settles: once the span has ended.
     if call.owes and invocation.waited:
         invocation.owed = call
 

@@ -256,12 +256,136 @@ class TestTrouble:
             raise Stop
 
         callbacks.register(guard if kind == "sync" else guard_async, on="pre_call", on_error="raise")
+        call = callbacks.begin(is_async=False)
+        call.emit("pre_call", told())
+        assert isinstance(call.raised, Stop), "known at once: the request is not sent"
         with pytest.raises(Stop):
-            callbacks.begin(is_async=False).emit("pre_call", told())
+            call.settle()
         call = callbacks.begin(is_async=True)
+        call.emit("pre_call", told())
         with pytest.raises(Stop):
-            call.emit("pre_call", told())
             await call.asettle()
+        call.settle()  # once
+
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    def test_raise_is_no_end_for_the_others(self, dispatcher: Dispatcher, kind: str) -> None:
+        """Those that come after one that raises are called all the same; the caller gets the first error."""
+        recorder = Recorder()
+
+        def strict(event: Any) -> None:
+            raise KeyError("first")
+
+        async def strict_async(event: Any) -> None:
+            raise KeyError("first")
+
+        def strict_too(event: Any) -> None:
+            raise KeyError("second")
+
+        callbacks.register(strict if kind == "sync" else strict_async, on_error="raise")
+        callbacks.register(recorder.sync())
+        callbacks.register(strict_too, on_error="raise")
+        callbacks.register(recorder.asynchronous(), mode="background")
+        call = callbacks.begin(is_async=False)
+        call.emit("success", told(n=1))
+        with pytest.raises(KeyError, match="first"):
+            call.settle()
+        assert callbacks.drain(10).complete
+        assert recorder.seen == [(1, "success")] * 2
+        assert (callbacks.stats()["completed"], callbacks.stats()["failed"]) == (2, 2)
+
+    @pytest.mark.parametrize("mode", MODES)
+    def test_no_thread(self, dispatcher: Dispatcher, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where no thread can be started a run is dropped with that reason, and the call goes on; later ones are run again."""
+        recorder = Recorder()
+        callbacks.register(recorder.asynchronous(), mode=mode, on_error="raise" if mode == "inline" else None)
+        start = threading.Thread.start
+
+        def refuse(thread: threading.Thread) -> None:
+            if thread.name.startswith("otel-llm-bridge"):
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", refuse)
+            call = callbacks.begin(is_async=False)
+            call.emit("success", told(n=1))
+            call.settle()
+            (registration,) = dispatcher.registry.all()
+
+            async def adopted() -> None:
+                pytest.fail("there is nobody to run it")
+
+            dispatcher.adopt(registration, adopted())
+        assert (callbacks.stats()["dropped"], callbacks.stats()["pending"]) == ({"no_thread": 2}, 0)
+        callbacks.begin(is_async=False).emit("success", told(n=2))
+        assert callbacks.drain(10).complete
+        assert recorder.seen == [(2, "success")]
+
+    def test_no_thread_to_move_to(self, dispatcher: Dispatcher) -> None:
+        """Whoever waits for callbacks of a loop that has closed goes on, also when there is nowhere to run them."""
+        registration = callbacks.register(Recorder().asynchronous())
+        loop = asyncio.new_event_loop()
+        run = dispatcher.accept(registration, callbacks.Event("success", told(n=1)), is_async=True)
+        assert run is not None
+        lane = dispatcher.queue(run, None, "inline", loop)
+        assert lane is not None
+        over: list[bool] = []
+        lane.when_idle(lambda: over.append(True))
+
+        def nowhere() -> Any:
+            raise RuntimeError("can't start new thread")
+
+        lane.host.close(nowhere)
+        loop.close()
+        assert over == [True]
+        assert callbacks.stats()["dropped"] == {"no_thread": 1}
+
+    @pytest.mark.parametrize("mode", ["inline", "background"])
+    def test_a_call_in_a_callback(self, dispatcher: Dispatcher, mode: str) -> None:
+        """A sync call of a coroutine on our own loop does not wait for what only that loop can run: it runs afterwards."""
+        order: list[str] = []
+
+        def call(number: int) -> None:
+            one = callbacks.begin(is_async=False)
+            one.emit("success", told(n=number))
+            one.settle()
+
+        async def judge(event: Any) -> None:
+            if event.kwargs["n"] == 1:
+                call(2)
+                order.append("its call has returned")
+
+        async def audit(event: Any) -> None:
+            order.append(f"audit of {event.kwargs['n']}")
+
+        callbacks.register(judge, mode=mode)
+        callbacks.register(audit)
+        thread = threading.Thread(target=call, args=(1,), daemon=True)
+        thread.start()
+        thread.join(20)
+        assert not thread.is_alive()
+        assert callbacks.drain(20).complete
+        assert sorted(order) == ["audit of 1", "audit of 2", "its call has returned"]
+        assert order.index("its call has returned") < order.index("audit of 2")
+
+    async def test_a_loop_that_nobody_runs(self, dispatcher: Dispatcher) -> None:
+        """A caller in sync code does not wait for a loop that is not running; what it owes runs when that goes on."""
+        recorder = Recorder()
+        callbacks.register(recorder.asynchronous(), on=POINTS)
+        loop = asyncio.new_event_loop()
+
+        async def begin() -> callbacks.Call:
+            return callbacks.begin(is_async=True)
+
+        def work() -> None:
+            call = loop.run_until_complete(begin())
+            call.emit("success", told(n=1))
+            call.settle()
+            assert recorder.seen == []
+            loop.close()
+
+        await asyncio.wait_for(asyncio.to_thread(work), 20)
+        assert recorder.seen == [(1, "success")]
 
     def test_unplugged(self, make_dispatcher: Any, caplog: pytest.LogCaptureFixture) -> None:
         """A callback that fails over and over is called no more, by name; one success in between starts again."""

@@ -105,6 +105,25 @@ async def test_an_error_that_the_callback_wants_raised(make_bridge: Callable[...
     assert [span.status.status_code.name for span in bridge.spans()] == ["UNSET", "UNSET"]
 
 
+@pytest.mark.parametrize("point", ["pre_call", "success", "stream_chunk"])
+def test_a_fault_of_ours_is_no_callbacks_error(
+    point: str, make_bridge: Callable[..., Bridge], openai_kwargs: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What goes wrong in the bridge while it tells is logged; the caller has its answer, whatever ``on_error`` says."""
+    from otel_llm_bridge.litellm import callback_facts
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise LookupError("of ours")
+
+    make_bridge(strict=False)
+    monkeypatch.setattr(callback_facts, "success" if point == "success" else "snapshot", broken)
+    seen: list[Any] = []
+    with callbacks.registered(lambda event: seen.append(event), on=point, on_error="raise", key="strict"):
+        assert len(list(litellm.completion(**_asked(openai_kwargs, stream=True)))) > 1
+    assert seen == []
+    assert "LookupError" in caplog.text
+
+
 async def test_a_slow_inline_callback_is_no_part_of_the_span(bridge: Bridge, told: list[tuple[str, str]], openai_kwargs: dict[str, Any]) -> None:
     """The span has ended when the callbacks run."""
 
