@@ -13,6 +13,7 @@ from .semconv import gen_ai
 from .versions import version_of
 
 if TYPE_CHECKING:
+    from .export.attached import Attached
     from .export.pipeline import Pipeline
     from .settings import Settings
 
@@ -39,8 +40,8 @@ class Providers:
         self._given = (tracer_provider, meter_provider, logger_provider)
         self._lock = lock()
         self.pipeline: Pipeline | None = None
-        #: The user's own provider that was attached to, so that its spans are counted and flushed.
-        self.attached: Any = None
+        #: The figures of the user's own provider, whose spans are counted and flushed.
+        self.attached: Attached | None = None
 
     @made_once
     def tracer(self) -> Any:
@@ -87,8 +88,7 @@ class Providers:
         if self.pipeline is None:
             from .export import pipeline
 
-            self.attached = provider
-            pipeline.attach(provider)
+            self.attached = pipeline.attach(provider)
 
     @made_once
     def meter(self) -> Any:

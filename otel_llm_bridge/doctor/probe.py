@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
         error = type(raised).__qualname__
     seen: dict[str, Any] = {}
     # A look that fails must not hide the others.
-    for look in (_instrumentor, _litellm, _provider, _signals):
+    for look in (_instrumentor, _litellm, _provider, _processors, _signals):
         with contextlib.suppress(Exception):
             seen.update(look())
     Path(out).write_text(json.dumps({**seen, "error": error, "exit_code": code}))
@@ -60,20 +60,11 @@ def _instrumentor() -> dict[str, Any]:
 
 def _recorded(providers: Any) -> int | None:
     """Spans that have ended; ``None`` when nothing was ever asked for a tracer."""
-    if providers is None or "tracer" not in vars(providers):
+    if providers is None:
         return None
     if providers.pipeline is not None:
         return int(providers.pipeline.report().ended)
-    # The program's own provider: our processor there counts, whether it only counts or also delivers.
-    for one in _processors(providers.attached) or ():
-        ledger = getattr(one, "_ledger", None) or getattr(getattr(one, "delivery", None), "ledger", None)
-        if ledger is not None:
-            return int(ledger.report().ended)
-    return None
-
-
-def _processors(provider: Any) -> tuple[Any, ...] | None:
-    return getattr(getattr(provider, "_active_span_processor", None), "_span_processors", None)
+    return None if providers.attached is None else int(providers.attached.ledger.report().ended)
 
 
 def _litellm() -> dict[str, Any]:
@@ -130,16 +121,17 @@ def _called(callback: Any) -> str:
 def _provider() -> dict[str, Any]:
     from opentelemetry import trace
 
-    provider = trace.get_tracer_provider()
-    kind = type(provider)
-    processors = _processors(provider)
-    return {
-        "provider": f"{kind.__module__}.{kind.__qualname__}",
-        # Ours only counts; it sends nothing.
-        "processors": None if processors is None else [
-            type(one).__name__ for one in processors if type(one).__name__ != "_Counting"
-        ],
-    }  # fmt: skip
+    kind = type(trace.get_tracer_provider())
+    return {"provider": f"{kind.__module__}.{kind.__qualname__}"}
+
+
+def _processors() -> dict[str, Any]:
+    from opentelemetry import trace
+
+    from otel_llm_bridge.export.attached import processors
+
+    found = processors(trace.get_tracer_provider())
+    return {"processors": None if found is None else [type(one).__name__ for one in found]}
 
 
 def _signals() -> dict[str, Any]:

@@ -120,13 +120,15 @@ class _Observed(SpanExporter):
         return getattr(self._exporter, name)
 
 
-def _processors(provider: Any) -> Any:
-    return getattr(getattr(provider, "_active_span_processor", None), "_span_processors", ())
+def processors(provider: Any) -> tuple[Any, ...] | None:
+    """What a provider of the SDK's hands its spans to, without ours that only counts; ``None`` where that cannot be seen."""
+    found = getattr(getattr(provider, "_active_span_processor", None), "_span_processors", None)
+    return None if found is None else tuple(one for one in found if not isinstance(one, _Counting))
 
 
 def _ours(provider: Any) -> Delivery | None:
     """The delivery behind a processor of ours that the user has added."""
-    for processor in _processors(provider):
+    for processor in processors(provider) or ():
         if isinstance(processor, DeliverySpanProcessor):
             return processor.delivery
     return None
@@ -134,7 +136,7 @@ def _ours(provider: Any) -> Delivery | None:
 
 def _observe(provider: Any, ledger: Ledger, counts: _Counts) -> _Observed | None:
     """Put an observer in front of the first exporter of the SDK's own processors."""
-    for processor in _processors(provider):
+    for processor in processors(provider) or ():
         inner = getattr(processor, "_batch_processor", None)
         holder, name = (inner, "_exporter") if inner is not None else (processor, "span_exporter")
         exporter = getattr(holder, name, None)
