@@ -45,7 +45,7 @@ class LLMSpans:
         return [span for span in self.all() if span.name == name]
 
     def inference(self) -> list[ReadableSpan]:
-        """Those of upstream attempts, in any vocabulary."""
+        """Those of upstream attempts, in any vocabulary, also under somebody else's LLM span."""
         from .semconv import gen_ai, litellm, openinference
 
         attempt = {gen_ai.OPERATION_NAME, openinference.SPAN_KIND, litellm.CALL_TYPE}

@@ -25,8 +25,8 @@ with contextlib.suppress(ImportError):
     import httpx2  # noqa: F401
 
 import otel_llm_bridge
-from otel_llm_bridge import streams
 from otel_llm_bridge.demo.provider import FakeProvider
+from otel_llm_bridge.pytest_plugin import LLMSpans
 
 # A shell starts what runs in the background with these signals ignored, and every child would inherit it.
 for _signal, _action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL), (signal.SIGQUIT, signal.SIG_DFL)):
@@ -67,26 +67,13 @@ async def eventually(condition: Callable[[], bool], timeout: float = 10.0) -> No
         await asyncio.sleep(0.005)
 
 
-class Bridge:
-    """The bridge while it is on, and what it has recorded."""
-
-    def __init__(self, provider: TracerProvider, exporter: InMemorySpanExporter) -> None:
-        self.provider = provider
-        self.exporter = exporter
-
-    def spans(self) -> list[ReadableSpan]:
-        """Finished spans, in the order of their start."""
-        streams.settle_left_streams(5)
-        return sorted(self.exporter.get_finished_spans(), key=lambda span: span.start_time or 0)
+class Bridge(LLMSpans):
+    """What the bridge has recorded, as users' tests see it."""
 
     def span(self) -> ReadableSpan:
-        """The only span."""
-        (span,) = self.spans()
+        """The only span, whatever its kind."""
+        (span,) = self.all()
         return span
-
-    def inference(self) -> list[ReadableSpan]:
-        """Those of upstream attempts."""
-        return [span for span in self.spans() if "gen_ai.operation.name" in (span.attributes or {})]
 
 
 @pytest.fixture

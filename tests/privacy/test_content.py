@@ -234,7 +234,7 @@ async def test_two_destinations(name: str, provider: Any, make_bridge: Callable[
     """One exporter has everything, the other one no content, on success, failure and stream."""
     bridge = make_bridge(capture_content="SPAN_ONLY")
     outside = InMemorySpanExporter()
-    bridge.provider.add_span_processor(SimpleSpanProcessor(RedactingExporter(outside)))
+    bridge.tracer_provider.add_span_processor(SimpleSpanProcessor(RedactingExporter(outside)))
     if name == "error":
         with pytest.raises(Exception, match="Invalid value"):
             await make(BY_NAME["completion"], provider, api_base=provider.at("error-echo"))

@@ -111,7 +111,7 @@ async def test_a_router(provider: Any, make_bridge: Callable[..., Bridge]) -> No
     with otel_llm_bridge.attributes(user="u-1", session="s-1", tags=["beta"]):
         await router.acompletion(model="group", messages=[{"role": "user", "content": PROMPT}])
     kinds = []
-    for span in bridge.spans():
+    for span in bridge.all():
         said = dict(span.attributes or {})
         kinds.append(said["openinference.span.kind"])
         assert (said["user.id"], said["session.id"], said["tag.tags"]) == ("u-1", "s-1", ("beta",))

@@ -73,7 +73,7 @@ def test_the_callers_headers(provider: Any, make_bridge: Callable[..., Bridge]) 
     given = f"00-{1:032x}-{2:016x}-01"
     litellm.completion(**{**arguments, "extra_headers": {"Traceparent": given}})
     first, second = provider.requests
-    assert first.headers["x-own"] == "1" and f"{bridge.spans()[0].context.span_id:016x}" in first.headers["traceparent"]
+    assert first.headers["x-own"] == "1" and f"{bridge.all()[0].context.span_id:016x}" in first.headers["traceparent"]
     assert second.headers["traceparent"] == given
 
 

@@ -43,7 +43,7 @@ async def test_around_a_router(provider: Any, make_bridge: Callable[..., Bridge]
     provider.reset()
     with otel_llm_bridge.attributes(user=SECRET, session="session-4711", tags=["tag-4711"], team="team-4711"):
         await router(provider).acompletion(model="first", messages=[*MESSAGES])
-    spans = bridge.spans()
+    spans = bridge.all()
     assert len(spans) == 3
     wanted = {"litellm.end_user": SECRET, "gen_ai.conversation.id": "session-4711", "litellm.tags": ("tag-4711",), "litellm.metadata.team": "team-4711"}
     for span in spans:
@@ -63,7 +63,7 @@ async def test_allow_list(keys: tuple[str, ...], found: set[str], provider: Any,
     metadata = {"team": "blue", "tags": ["a"], "secret": "s3cret"}
     await router(provider).acompletion(model="second", messages=[*MESSAGES], user=SECRET, metadata=metadata)
     names = {"litellm.end_user", "litellm.tags", "litellm.metadata.team", "litellm.metadata.secret"}
-    assert [names & set(span.attributes or {}) for span in bridge.spans()] == [found, found]
+    assert [names & set(span.attributes or {}) for span in bridge.all()] == [found, found]
 
 
 def test_what_is_not_listed(provider: Any, make_bridge: Callable[..., Bridge], caplog: pytest.LogCaptureFixture) -> None:
@@ -74,7 +74,7 @@ def test_what_is_not_listed(provider: Any, make_bridge: Callable[..., Bridge], c
     for _ in range(2):
         with otel_llm_bridge.attributes(department="blue"):
             litellm.completion(**CHAT, api_base=provider.api_base)
-    assert all("blue" not in span.to_json() for span in bridge.spans())
+    assert all("blue" not in span.to_json() for span in bridge.all())
     assert caplog.text.count("department") == 1 and "metadata_keys" in caplog.text
 
 
@@ -105,7 +105,7 @@ def test_nested_blocks(provider: Any, make_bridge: Callable[..., Bridge]) -> Non
     with otel_llm_bridge.attributes(user="outer", tags=["a"]), otel_llm_bridge.attributes(user="inner", tags="b"):
         litellm.completion(**CHAT, api_base=provider.api_base)
     litellm.completion(**CHAT, api_base=provider.api_base)
-    first, second = (dict(span.attributes or {}) for span in bridge.spans())
+    first, second = (dict(span.attributes or {}) for span in bridge.all())
     assert (first["litellm.end_user"], first["litellm.tags"]) == ("inner", ("a", "b"))
     assert "litellm.end_user" not in second
 
@@ -119,8 +119,8 @@ async def test_what_the_call_says_is_a_label(around: Callable[[], AbstractContex
         await router(provider).acompletion(
             model="second", messages=[*MESSAGES], user=key, metadata={"tags": [key, "x" * 1000]}, litellm_session_id=f"of {key}"
         )
-    assert len(bridge.spans()) == 2
-    for span in bridge.spans():
+    assert len(bridge.all()) == 2
+    for span in bridge.all():
         said = dict(span.attributes or {})
         first, second = cast("tuple[str, str]", said["litellm.tags"])
         assert (said["litellm.end_user"], first, said["gen_ai.conversation.id"]) == ("[key]", "[key]", "of [key]")
@@ -144,7 +144,7 @@ async def test_trace_id(family: Family, provider: Any, bridge: Bridge) -> None:
 async def test_trace_id_of_a_router(provider: Any, bridge: Bridge) -> None:
     """A Router's answer belongs to the trace of its logical call."""
     answer = await router(provider).acompletion(model="first", messages=[*MESSAGES])
-    assert {f"{span.context.trace_id:032x}" for span in bridge.spans()} == {otel_llm_bridge.get_trace_id(answer)}
+    assert {f"{span.context.trace_id:032x}" for span in bridge.all()} == {otel_llm_bridge.get_trace_id(answer)}
 
 
 def test_no_growth(provider: Any, bridge: Bridge) -> None:
@@ -176,15 +176,15 @@ async def test_suppressed(name: str, provider: Any, bridge: Bridge) -> None:
         await make(family, provider)
     if name in ("completion", "acompletion", "acompletion-stream"):
         await make(family, provider, **{"no-log": True})
-    assert bridge.spans() == []
+    assert bridge.all() == []
     await make(family, provider)
-    assert len(bridge.spans()) == 1
+    assert len(bridge.all()) == 1
 
 
 async def test_no_log_at_a_router(provider: Any, bridge: Bridge) -> None:
     """`no-log` at a Router leaves neither its span nor those of its attempts."""
     await router(provider).acompletion(model="first", messages=[*MESSAGES], **{"no-log": True})
-    assert bridge.spans() == []
+    assert bridge.all() == []
 
 
 async def test_health_checks(provider: Any, bridge: Bridge) -> None:
@@ -197,11 +197,11 @@ async def test_health_checks(provider: Any, bridge: Bridge) -> None:
         params = {"model": "openai/gpt-4o-mini", "api_base": provider.at(behaviour), "api_key": "sk-x", "max_retries": 0}
         await litellm.ahealth_check(params, mode="chat")
         assert provider.requests, "it did call"
-    assert bridge.spans() == []
+    assert bridge.all() == []
 
 
 async def test_a_recovered_fallback_is_no_error(provider: Any, bridge: Bridge) -> None:
     """A fallback that worked leaves the Router's span without an error."""
     await router(provider).acompletion(model="first", messages=[*MESSAGES])
-    logical, failed, served = bridge.spans()
+    logical, failed, served = bridge.all()
     assert [span.status.status_code.name for span in (logical, failed, served)] == ["UNSET", "ERROR", "UNSET"]

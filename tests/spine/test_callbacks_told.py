@@ -102,7 +102,7 @@ async def test_an_error_that_the_callback_wants_raised(make_bridge: Callable[...
             await asyncio.to_thread(litellm.completion, **_asked(openai_kwargs))
     finally:
         registration.remove()
-    assert [span.status.status_code.name for span in bridge.spans()] == ["UNSET", "UNSET"]
+    assert [span.status.status_code.name for span in bridge.all()] == ["UNSET", "UNSET"]
 
 
 @pytest.mark.parametrize("point", ["pre_call", "success", "stream_chunk"])
@@ -128,7 +128,7 @@ async def test_a_slow_inline_callback_is_no_part_of_the_span(bridge: Bridge, tol
     """The span has ended when the callbacks run."""
 
     async def slow(kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
-        told.append(("spans", str(len(bridge.spans()))))
+        told.append(("spans", str(len(bridge.all()))))
 
     registration = callbacks.register(slow, on="success", mode="inline")
     try:
@@ -165,7 +165,7 @@ def test_making_the_data_is_no_event(bridge: Bridge, told: list[tuple[str, str]]
     bridge_logger.add_log_record_processor(_Noting(emitted))
     _register(told, "inline", is_async=False)
     otel_llm_bridge.uninstrument()
-    otel_llm_bridge.instrument(tracer_provider=bridge.provider, logger_provider=bridge_logger, strict=True, handle_signals=False)
+    otel_llm_bridge.instrument(tracer_provider=bridge.tracer_provider, logger_provider=bridge_logger, strict=True, handle_signals=False)
     asyncio.run(litellm.acompletion(**_asked(openai_kwargs), mock_response="x"))
     assert [point for point, _ in told] == ["success"]
     assert emitted.count("litellm.success") <= 1

@@ -46,7 +46,7 @@ def _shapes(provider: FakeProvider, kwargs: dict[str, Any]) -> dict[str, Callabl
 async def test_fifty_at_once(bridge: Bridge, provider: FakeProvider, openai_kwargs: dict[str, Any]) -> None:
     """50 tasks, ten shapes, each under a span of its own or under none: parent and trace are right in all of them."""
     shapes = _shapes(provider, openai_kwargs)
-    tracer = bridge.provider.get_tracer("caller")
+    tracer = bridge.tracer_provider.get_tracer("caller")
     order = random.Random(7)
 
     async def one(shape: str, number: int) -> None:
@@ -59,7 +59,7 @@ async def test_fifty_at_once(bridge: Bridge, provider: FakeProvider, openai_kwar
 
     await asyncio.gather(*(one(shape, number) for number in range(5) for shape in shapes))
 
-    spans = bridge.spans()
+    spans = bridge.all()
     by_id = {span.context.span_id: span for span in spans}
     callers = [span for span in spans if span.name.startswith("caller")]
     tops = [span for span in spans if not span.name.startswith("caller") and not (span.parent and span.parent.span_id in by_id and not by_id[span.parent.span_id].name.startswith("caller"))]  # fmt: skip
@@ -76,7 +76,7 @@ async def test_fifty_at_once(bridge: Bridge, provider: FakeProvider, openai_kwar
 
 def test_threads_that_carry_the_context(bridge: Bridge, openai_kwargs: dict[str, Any]) -> None:
     """Calls in a wrapped pool, in a thread by ``run_in_context`` and in LiteLLM's own batch land under the caller's span."""
-    tracer = bridge.provider.get_tracer("caller")
+    tracer = bridge.tracer_provider.get_tracer("caller")
     asked = {"model": "openai/gpt-4o-mini", "messages": MESSAGES, **openai_kwargs}
     with tracer.start_as_current_span("caller") as span, otel_llm_bridge.wrap_executor(ThreadPoolExecutor(8)) as pool:
         assert otel_llm_bridge.wrap_executor(pool) is pool
@@ -96,16 +96,16 @@ def test_the_callers_span_is_left_alone(
 ) -> None:
     """The caller's span has its own name, attributes, events and status, with and without the bridge."""
     bridge = make_bridge(disabled=not instrumented)
-    tracer = bridge.provider.get_tracer("caller")
+    tracer = bridge.tracer_provider.get_tracer("caller")
     with tracer.start_as_current_span("caller", attributes={"mine": 1}):
         litellm.completion(model="openai/gpt-4o-mini", messages=MESSAGES, **openai_kwargs)
         with pytest.raises(litellm.AuthenticationError):
             litellm.completion(model="openai/error-401", messages=MESSAGES, **openai_kwargs)
-    (caller,) = [span for span in bridge.spans() if span.name == "caller"]
+    (caller,) = [span for span in bridge.all() if span.name == "caller"]
     assert dict(caller.attributes or {}) == {"mine": 1}
     assert caller.events == ()
     assert caller.status.status_code.name == "UNSET"
-    assert len(bridge.spans()) == (3 if instrumented else 1)
+    assert len(bridge.all()) == (3 if instrumented else 1)
 
 
 async def test_a_cancelled_call_has_a_span(bridge: Bridge, provider: FakeProvider) -> None:

@@ -66,7 +66,7 @@ def test_events_of_a_failure(bridge: Bridge, openai_kwargs: dict[str, Any]) -> N
         litellm.completion(**asked)
     with pytest.raises(litellm.AuthenticationError):
         asyncio.run(litellm.acompletion(**asked))
-    for span in bridge.spans():
+    for span in bridge.all():
         assert _names(span).count("litellm.failure") == 1
         assert _names(span).count("exception") == 1
 
@@ -141,7 +141,7 @@ async def test_a_service_hook_is_an_event(bridge: Bridge, provider: FakeProvider
     await router.acompletion(model="a", messages=MESSAGES)
 
     def services() -> list[Any]:
-        return [event for span in bridge.spans() for event in span.events if event.name == "litellm.service"]
+        return [event for span in bridge.all() for event in span.events if event.name == "litellm.service"]
 
     await eventually(lambda: len(services()) > 0)
     attributes = dict(services()[0].attributes or {})

@@ -95,14 +95,14 @@ def test_instrumenting_five_times_changes_nothing(bridge: Bridge, openai_kwargs:
     """Further calls of ``instrument()`` add no wrapper, and one ``uninstrument()`` takes all of it off."""
     code = litellm.completion.__code__
     for _ in range(4):
-        otel_llm_bridge.instrument(tracer_provider=bridge.provider)
+        otel_llm_bridge.instrument(tracer_provider=bridge.tracer_provider)
     assert litellm.completion.__code__ is code
     litellm.completion(model="openai/gpt-4o-mini", messages=MESSAGES, **openai_kwargs)
-    assert len(bridge.spans()) == 1
+    assert len(bridge.all()) == 1
     otel_llm_bridge.uninstrument()
     assert not is_patched(litellm.completion)
     completion(model="openai/gpt-4o-mini", messages=MESSAGES, **openai_kwargs)
-    assert len(bridge.spans()) == 1
+    assert len(bridge.all()) == 1
 
 
 def test_a_compiled_function_is_replaced_by_wrapt(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ _SHAPES: dict[str, Callable[[litellm.Router], Any]] = {
 
 
 def _tree(bridge: Bridge) -> tuple[ReadableSpan, list[ReadableSpan]]:
-    (root, *attempts) = bridge.spans()
+    (root, *attempts) = bridge.all()
     assert root.parent is None
     for attempt in attempts:
         assert attempt.parent is not None
@@ -159,7 +159,7 @@ async def test_a_cooldown_is_an_event(bridge: Bridge, provider: FakeProvider) ->
 
     def cooldowns() -> list[dict[str, Any]]:
         return [
-            dict(event.attributes or {}) for span in bridge.spans() for event in span.events if event.name == "litellm.cooldown"
+            dict(event.attributes or {}) for span in bridge.all() for event in span.events if event.name == "litellm.cooldown"
         ]
 
     for _ in range(50):  # the strategy is random: until the bad one has been asked
@@ -174,10 +174,10 @@ async def test_a_cooldown_is_an_event(bridge: Bridge, provider: FakeProvider) ->
 async def test_a_sync_router_inside_a_loop_keeps_the_parent(bridge: Bridge, provider: FakeProvider) -> None:
     """LiteLLM runs it in a fresh thread; the caller's span is the parent all the same."""
     router = litellm.Router(model_list=[deployment(provider, "a", "ok", "deployment-a")])
-    tracer = bridge.provider.get_tracer("test")
+    tracer = bridge.tracer_provider.get_tracer("test")
     with tracer.start_as_current_span("caller") as caller:
         router.completion(model="a", messages=MESSAGES)
-    root = next(span for span in bridge.spans() if span.name == "litellm.router a")
+    root = next(span for span in bridge.all() if span.name == "litellm.router a")
     assert root.parent is not None
     assert root.parent.span_id == caller.get_span_context().span_id
 
