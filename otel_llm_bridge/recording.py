@@ -56,6 +56,7 @@ class Recording:
         ours = [fact for fact in rows if settings.vocabulary != "openinference" or not fact.attribute.startswith("gen_ai.")]
         self._on_span = {fact.name: fact.attribute for fact in ours}
         self._at_start = {fact.name: fact.attribute for fact in ours if fact.at_start}
+        self._shared: dict[str, str] = {name: self._names[name] for name in SHARED if name in self._names}
 
     def begin(self, facts: dict[str, Any]) -> Attributes:
         """Add to ``facts`` who the call is for; returns the attributes that a sampler needs."""
@@ -70,25 +71,33 @@ class Recording:
 
     def shared(self, facts: Mapping[str, Any]) -> Attributes:
         """Who the call is for, for the log records that belong to it."""
-        return _named({name: self._names[name] for name in SHARED if name in self._names}, facts)
+        return _named(self._shared, facts)
 
     def failed(self, invocation: Invocation, error: BaseException) -> None:
         """The exception event and the status. Their texts may quote the prompt: they are content."""
-        kind = type(error)
-        attributes = {gen_ai.EXCEPTION_TYPE: f"{kind.__module__}.{kind.__qualname__}"}
-        description = None
-        if self.policy.on_span:
-            description, stack = self.policy.exception(error, invocation.kept.get("secrets", ()))
-            attributes.update({gen_ai.EXCEPTION_MESSAGE: description, gen_ai.EXCEPTION_STACKTRACE: stack})
-        invocation.span.add_event(gen_ai.EVENT_EXCEPTION, attributes)
-        invocation.span.set_status(Status(StatusCode.ERROR, description))
+        said = self._exception(invocation, error) if self.policy.on_span else {gen_ai.EXCEPTION_TYPE: _type(error)}
+        invocation.span.add_event(gen_ai.EVENT_EXCEPTION, said)
+        invocation.span.set_status(Status(StatusCode.ERROR, said.get(gen_ai.EXCEPTION_MESSAGE)))
+
+    def _exception(self, invocation: Invocation, error: BaseException) -> Attributes:
+        """What is said of it where content goes: redacted once, on the span as on the event."""
+        said: Attributes | None = invocation.kept.get("exception")
+        if said is None:
+            message, stack = self.policy.exception(error, invocation.kept.get("secrets", ()))
+            said = {gen_ai.EXCEPTION_TYPE: _type(error), gen_ai.EXCEPTION_MESSAGE: message, gen_ai.EXCEPTION_STACKTRACE: stack}
+            invocation.kept["exception"] = said
+        return said
 
     def content(self, invocation: Invocation) -> None:
-        """The conversation: on the span, on the event, to the completion hook, as the policy says."""
-        conversation = invocation.kept.get("conversation")
-        if conversation is None:
-            return
+        """The conversation: on the span, on the event, to the completion hook, as the policy says.
+
+        The event and the hook have that of a call that is not sampled, too: the event is there to store it
+        independently from traces. Source: gen_ai.client.inference.operation.details of the GenAI conventions.
+        """
         span, policy = invocation.span, self.policy
+        conversation = invocation.kept.get("conversation")
+        if conversation is None or not (span.is_recording() or policy.on_event or policy.hook is not None):
+            return
         documents = policy.documents(conversation)
         if policy.on_span and span.is_recording():
             if "operation" in self._on_span:
@@ -116,19 +125,13 @@ class Recording:
         emit_record(self._providers.logger, span, gen_ai.EVENT_OPERATION_DETAILS, attributes, see=tell_hook)
         error = invocation.error
         if error is not None:
-            message, stack = policy.exception(error, invocation.kept.get("secrets", ()))
-            emit_record(
-                self._providers.logger,
-                span,
-                gen_ai.EVENT_OPERATION_EXCEPTION,
-                {
-                    gen_ai.EXCEPTION_TYPE: f"{type(error).__module__}.{type(error).__qualname__}",
-                    gen_ai.EXCEPTION_MESSAGE: message,
-                    gen_ai.EXCEPTION_STACKTRACE: stack,
-                    **self.shared(invocation.facts),
-                },
-                severity="WARN",
-            )
+            said = {**self._exception(invocation, error), **self.shared(invocation.facts)}
+            emit_record(self._providers.logger, span, gen_ai.EVENT_OPERATION_EXCEPTION, said, severity="WARN")
+
+
+def _type(error: BaseException) -> str:
+    kind = type(error)
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _named(names: Mapping[str, str], facts: Mapping[str, Any]) -> Attributes:

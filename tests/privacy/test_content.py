@@ -12,8 +12,11 @@ from typing import Any, Final
 import jsonschema
 import pytest
 from opentelemetry.sdk._logs import LoggerProvider, export
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import TraceFlags
 
 import otel_llm_bridge
 from otel_llm_bridge import ContentPolicy, RedactingExporter, RedactingLogExporter, redactors, streams
@@ -165,6 +168,54 @@ def test_where_it_goes(mode: str, on_span: bool, on_event: bool, behaviour: str,
         assert isinstance(messages, str) != takes_structures()
         valid("gen_ai.input.messages", messages if isinstance(messages, str) else json.loads(json.dumps(messages, default=dict)))
         assert details["gen_ai.operation.name"] == "chat"
+
+
+@pytest.mark.parametrize(
+    ("mode", "events"),
+    [
+        ("SPAN_ONLY", []),
+        ("EVENT_ONLY", ["gen_ai.client.inference.operation.details", "gen_ai.client.operation.exception"]),
+        ("SPAN_AND_EVENT", ["gen_ai.client.inference.operation.details", "gen_ai.client.operation.exception"]),
+    ],
+)
+def test_a_call_that_is_not_sampled(mode: str, events: list[str], provider: Any, make_bridge: Callable[..., Bridge]) -> None:
+    """Its content is on events, which store it independently from traces; where there are none, nothing is even redacted."""
+    import litellm
+
+    memory = MemoryLogs()
+    logs = LoggerProvider(shutdown_on_exit=False)
+    logs.add_log_record_processor(export.SimpleLogRecordProcessor(memory))
+    seen: list[str] = []
+
+    def redactor(text: str) -> str:
+        seen.append(text)
+        return text
+
+    spans = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
+    make_bridge(tracer_provider=spans, capture_content=mode, logger_provider=logs, redactor=redactor)
+    with pytest.raises(litellm.BadRequestError):
+        litellm.completion(model="openai/gpt-4o-mini", messages=[{"role": "user", "content": PROMPT}], api_base=provider.at("error-echo"), api_key="sk-x", max_retries=0)
+    records = [record.log_record for record in memory.get_finished_logs()]
+    assert [getattr(record, "event_name", None) or record.attributes["event.name"] for record in records] == events
+    assert bool(seen) == bool(events) == any(PROMPT in str(record.attributes) for record in records)
+    assert all(record.trace_id and not (record.trace_flags or 0) & TraceFlags.SAMPLED for record in records)
+
+
+def test_an_exception_is_redacted_once(provider: Any, make_bridge: Callable[..., Bridge]) -> None:
+    """Its message and its stack are on the span and on the event, and the redactor is given each of them once."""
+    import litellm
+
+    seen: list[str] = []
+
+    def redactor(text: str) -> str:
+        seen.append(text)
+        return text
+
+    make_bridge(capture_content="SPAN_AND_EVENT", redactor=redactor, logger_provider=LoggerProvider(shutdown_on_exit=False))
+    with pytest.raises(litellm.BadRequestError):
+        litellm.completion(model="openai/gpt-4o-mini", messages=[{"role": "user", "content": "Hi"}], api_base=provider.at("error-echo"), api_key="sk-x", max_retries=0)
+    assert len([text for text in seen if text.startswith("Traceback")]) == 1
+    assert len([text for text in seen if text.startswith("litellm.BadRequestError")]) == 1
 
 
 def test_limits(provider: Any, make_bridge: Callable[..., Bridge]) -> None:
