@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import queue
-import threading
 import time
 from array import array
 from operator import sub
@@ -19,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import wrapt
 from opentelemetry import context as context_api
 
+from .drivers import asettle_owed, settle_owed
 from .guard import fault, guarded
 from .invocation import Invocation, detach
+from .reaper import reaper
 from .semconv import litellm as names
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class StreamRecorder:
         #: When each chunk came.
         self._clocks = array("d")
         invocation.suspend()
-        _reaper.start()
+        reaper.start()
 
     @property
     def chunks(self) -> int:
@@ -73,10 +73,20 @@ class StreamRecorder:
         if isinstance(error, (StopIteration, StopAsyncIteration)):
             self.end(names.OUTCOME_COMPLETE)
         elif isinstance(error, (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)):
-            self.invocation.waited = not isinstance(error, GeneratorExit)
-            self.end(names.OUTCOME_CANCELLED)
+            self.left(names.OUTCOME_CANCELLED, error)
         else:
             self.end(names.OUTCOME_ERROR, error)
+
+    def left(self, outcome: str, error: BaseException | None) -> None:
+        """The caller reads no further, and is about to get ``error``, if any."""
+        # A coroutine that is closed cannot wait any more.
+        self.invocation.waited = not isinstance(error, GeneratorExit)
+        self.end(outcome)
+
+    def abandoned(self) -> None:
+        """Nobody holds the stream any more."""
+        self.invocation.waited = False
+        self.end(names.OUTCOME_ABANDONED)
 
     def end(self, outcome: str, error: BaseException | None = None) -> None:
         """The stream is over; only the first call counts."""
@@ -128,31 +138,41 @@ class StreamProxy(_Base):  # type: ignore[misc]
         except (AttributeError, ValueError):  # never initialised
             return
         if not recorder.invocation.finished:
-            _reaper.add(recorder)
+            reaper.add(recorder.abandoned)
 
 
-def _closing(close: Callable[..., Any], recorder: StreamRecorder) -> Callable[..., Any]:
+def _closing(close: Callable[..., Any], recorder: StreamRecorder, pending: BaseException | None = None) -> Callable[..., Any]:
+    """``close``, and then the call is over; ``pending`` is the exception that leaves the block around the stream."""
+
     @functools.wraps(close)
     def close_and_end(*args: Any, **kwargs: Any) -> Any:
         try:
-            return close(*args, **kwargs)
-        finally:
-            recorder.end(names.OUTCOME_CLOSED_EARLY)
-            if recorder.invocation.owed is not None:
-                recorder.invocation.owed.settle()
+            result = close(*args, **kwargs)
+        except BaseException as error:
+            recorder.left(names.OUTCOME_CLOSED_EARLY, error)
+            settle_owed(recorder.invocation, error)
+            raise
+        recorder.left(names.OUTCOME_CLOSED_EARLY, pending)
+        settle_owed(recorder.invocation, pending)
+        return result
 
     return close_and_end
 
 
-def _aclosing(aclose: Callable[..., Any], recorder: StreamRecorder) -> Callable[..., Any]:
+def _aclosing(aclose: Callable[..., Any], recorder: StreamRecorder, pending: BaseException | None = None) -> Callable[..., Any]:
+    """The same for what is awaited."""
+
     @functools.wraps(aclose)
     async def aclose_and_end(*args: Any, **kwargs: Any) -> Any:
         try:
-            return await aclose(*args, **kwargs)
-        finally:
-            recorder.end(names.OUTCOME_CLOSED_EARLY)
-            if recorder.invocation.owed is not None:
-                await recorder.invocation.owed.asettle()
+            result = await aclose(*args, **kwargs)
+        except BaseException as error:
+            recorder.left(names.OUTCOME_CLOSED_EARLY, error)
+            await asettle_owed(recorder.invocation, error)
+            raise
+        recorder.left(names.OUTCOME_CLOSED_EARLY, pending)
+        await asettle_owed(recorder.invocation, pending)
+        return result
 
     return aclose_and_end
 
@@ -168,13 +188,12 @@ def _next(self: StreamProxy) -> Any:
     except BaseException as error:
         detach(token, recorder.context)
         recorder.raised(error)
-        if recorder.invocation.owed is not None:
-            recorder.invocation.owed.settle()
+        settle_owed(recorder.invocation, error)
         raise
     context_api.detach(token)  # on the thread that attached it, before anything else runs there
     recorder.saw(chunk)
     if recorder.invocation.owed is not None:
-        recorder.invocation.owed.settle()
+        settle_owed(recorder.invocation)
     return chunk
 
 
@@ -186,13 +205,12 @@ async def _anext(self: StreamProxy) -> Any:
     except BaseException as error:
         detach(token, recorder.context)
         recorder.raised(error)
-        if recorder.invocation.owed is not None:
-            await recorder.invocation.owed.asettle()
+        await asettle_owed(recorder.invocation, error)
         raise
     detach(token, recorder.context)
     recorder.saw(chunk)
     if recorder.invocation.owed is not None:
-        await recorder.invocation.owed.asettle()
+        await asettle_owed(recorder.invocation)
     return chunk
 
 
@@ -211,11 +229,11 @@ async def _aenter(self: StreamProxy) -> Any:
 
 
 def _exit(self: StreamProxy, *error: Any) -> Any:
-    return _closing(self.__wrapped__.__exit__, self._self_recorder)(*error)
+    return _closing(self.__wrapped__.__exit__, self._self_recorder, error[1])(*error)
 
 
 async def _aexit(self: StreamProxy, *error: Any) -> Any:
-    return await _aclosing(self.__wrapped__.__aexit__, self._self_recorder)(*error)
+    return await _aclosing(self.__wrapped__.__aexit__, self._self_recorder, error[1])(*error)
 
 
 _PROTOCOL: Final = {
@@ -245,54 +263,5 @@ def proxy_for(stream: Any, recorder: StreamRecorder) -> StreamProxy:
     kind = type(stream)
     return _proxy_class(tuple(name for name in _PROTOCOL if hasattr(kind, name)))(stream, recorder)
 
-
-class _Reaper:
-    """Ends streams that were left and collected, outside of the collector.
-
-    A finaliser may run in the middle of anything on its thread, also while that thread holds a lock of
-    the span processor: ending a span there could wait for itself. `queue.SimpleQueue.put` is made for it.
-    """
-
-    def __init__(self) -> None:
-        self._left: queue.SimpleQueue[StreamRecorder | threading.Event] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-
-    def start(self) -> None:
-        if self._thread is None:
-            with self._lock:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="otel-llm-bridge-streams", daemon=True)
-                    self._thread.start()
-
-    def add(self, recorder: StreamRecorder) -> None:
-        self._left.put(recorder)
-
-    def _run(self) -> None:
-        while True:
-            self._end(self._left.get())
-
-    def settle(self, timeout: float = 1.0) -> None:
-        """Return once everything that had been left before is ended, or after ``timeout`` seconds."""
-        if self._thread is None:
-            return
-        done = threading.Event()
-        self._left.put(done)
-        done.wait(timeout)
-
-    @staticmethod
-    def _end(left: StreamRecorder | threading.Event) -> None:
-        if isinstance(left, threading.Event):
-            left.set()
-        else:
-            with guarded("reaper"):
-                left.invocation.waited = False
-                left.end(names.OUTCOME_ABANDONED)
-
-    def after_fork(self) -> None:
-        self.__init__()  # type: ignore[misc]
-
-
-_reaper: Final = _Reaper()
-settle_left_streams: Final = _reaper.settle
-after_fork: Final = _reaper.after_fork
+settle_left_streams: Final = reaper.settle
+after_fork: Final = reaper.after_fork

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import litellm
@@ -102,7 +103,7 @@ async def test_an_error_that_the_callback_wants_raised(make_bridge: Callable[...
             await asyncio.to_thread(litellm.completion, **_asked(openai_kwargs))
     finally:
         registration.remove()
-    assert [span.status.status_code.name for span in bridge.all()] == ["UNSET", "UNSET"]
+    assert [span.status.status_code.name for span in bridge.spans()] == ["UNSET", "UNSET"]
 
 
 @pytest.mark.parametrize("point", ["pre_call", "success", "stream_chunk"])
@@ -124,11 +125,80 @@ def test_a_fault_of_ours_is_no_callbacks_error(
     assert "LookupError" in caplog.text
 
 
+@pytest.mark.parametrize("is_async", [False, True], ids=["function", "coroutine function"])
+@pytest.mark.parametrize("stream", [False, True], ids=["call", "stream"])
+async def test_a_cancelled_task_stays_cancelled(
+    stream: bool, is_async: bool, bridge: Bridge, told: list[tuple[str, str]], provider: FakeProvider, openai_kwargs: dict[str, Any]
+) -> None:
+    """What a callback raises takes no place of a cancellation: the task is cancelled, and the callback has run by then."""
+
+    def strict(event: callbacks.Event) -> None:
+        told.append((event.point, ""))
+        raise ValueError
+
+    async def astrict(event: callbacks.Event) -> None:
+        strict(event)
+
+    asked = _asked({**openai_kwargs, "api_base": provider.at("timeout", "/v1")})
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        if stream:
+            answer = await litellm.acompletion(**_asked(openai_kwargs, stream=True), mock_response="x")
+            answer.__wrapped__.completion_stream = _Silent()
+            begun.set()
+            await anext(answer)
+        else:
+            await litellm.acompletion(**asked)
+
+    with (
+        callbacks.registered(astrict if is_async else strict, on="both", on_error="raise", key="strict"),
+        callbacks.registered(lambda event: begun.set(), on="pre_call", key="begun") if not stream else nullcontext(),
+    ):
+        task = asyncio.create_task(work())
+        await begun.wait()
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert task.cancelled()
+    assert told == [("failure", "")]
+
+
+class _Silent:
+    """A stream of the provider's from which nothing comes."""
+
+    def __aiter__(self) -> _Silent:
+        return self
+
+    async def __anext__(self) -> Any:
+        await asyncio.Event().wait()
+
+
+async def test_a_coroutine_that_is_closed_while_it_reads(bridge: Bridge, told: list[tuple[str, str]], openai_kwargs: dict[str, Any]) -> None:
+    """It waits for no callback, that of an earlier chunk neither: Python says "coroutine ignored GeneratorExit" otherwise."""
+
+    async def each(event: callbacks.Event) -> None:
+        await asyncio.sleep(0)
+        told.append((event.point, ""))
+
+    with callbacks.registered(each, on=["stream_chunk", "success"], key="each"):
+        stream = await litellm.acompletion(**_asked(openai_kwargs, stream=True), mock_response="one two three")
+        await anext(stream)
+        stream.__wrapped__.completion_stream = _Silent()
+        reading = stream.__anext__()
+        reading.send(None)
+        reading.close()
+        assert (await callbacks.adrain(10)).complete
+    assert [point for point, _ in told] == ["stream_chunk", "success"]
+    assert (bridge.span().attributes or {})["litellm.stream.outcome"] == "cancelled"
+
+
 async def test_a_slow_inline_callback_is_no_part_of_the_span(bridge: Bridge, told: list[tuple[str, str]], openai_kwargs: dict[str, Any]) -> None:
     """The span has ended when the callbacks run."""
 
     async def slow(kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
-        told.append(("spans", str(len(bridge.all()))))
+        told.append(("spans", str(len(bridge.spans()))))
 
     registration = callbacks.register(slow, on="success", mode="inline")
     try:

@@ -7,6 +7,7 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import litellm
@@ -15,6 +16,7 @@ from opentelemetry.trace import StatusCode
 
 from otel_llm_bridge import callbacks
 from otel_llm_bridge.demo.provider import FakeProvider
+from otel_llm_bridge.streams import proxy_for
 
 from ..conftest import MESSAGES, Bridge, eventually
 
@@ -104,7 +106,7 @@ async def test_async_exits(exit_: str, through: str, bridge: Bridge, provider: F
     del stream
     gc.collect()
     # LiteLLM's Router reads through an async generator, which the loop closes when it gets round to it.
-    await eventually(lambda: len(bridge.all()) == (1 if through == "SDK" else 2))
+    await eventually(lambda: len(bridge.spans()) == (1 if through == "SDK" else 2))
 
     (span,) = bridge.inference()
     attributes = dict(span.attributes or {})
@@ -185,11 +187,11 @@ def test_held_until_exit_is_ended_by_finish_open(bridge: Bridge, openai_kwargs: 
 
     stream = litellm.completion(model="openai/gpt-4o-mini", messages=MESSAGES, stream=True, **openai_kwargs)
     next(stream)
-    assert bridge.all() == []
+    assert bridge.spans() == []
     assert finish_open("process_exit") == 1
     assert (bridge.span().attributes or {})["litellm.stream.outcome"] == "process_exit"
     list(stream)
-    assert len(bridge.all()) == 1
+    assert len(bridge.spans()) == 1
 
 
 async def test_the_stream_is_the_librarys_own(bridge: Bridge, openai_kwargs: dict[str, Any]) -> None:
@@ -208,6 +210,56 @@ async def test_the_stream_is_the_librarys_own(bridge: Bridge, openai_kwargs: dic
     stream.own_attribute = 1
     assert stream.own_attribute == 1
     await _drained(stream)
+
+
+class _Owing:
+    """A recorder whose call owes a callback that wants its error raised."""
+
+    context = None
+    outcome = ""
+
+    def __init__(self) -> None:
+        self.invocation = SimpleNamespace(finished=True, owed=None)
+
+    def left(self, outcome: str, error: BaseException | None) -> None:
+        self.outcome, self.error = outcome, error
+        self.invocation.owed = self
+
+    def settle(self) -> None:
+        raise PermissionError
+
+    async def asettle(self) -> None:
+        self.settle()
+
+
+class _Block:
+    """A stream that is used in a ``with`` block."""
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+    async def __aenter__(self) -> None: ...
+    async def __aexit__(self, *_: object) -> None: ...
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"), [(None, PermissionError), (ValueError(), PermissionError), (KeyboardInterrupt(), KeyboardInterrupt)]
+)
+async def test_what_leaves_a_block_around_a_stream(raised: BaseException | None, expected: type[BaseException]) -> None:
+    """A callback's error takes the place of an ordinary one, and not of a cancellation or Ctrl-C."""
+    recorder: Any = _Owing()
+    with pytest.raises(expected), proxy_for(_Block(), recorder):
+        if raised is not None:
+            raise raised
+    assert (recorder.outcome, recorder.error, recorder.invocation.owed) == ("closed_early", raised, None)
+    recorder = _Owing()
+    with pytest.raises(expected):
+        async with proxy_for(_Block(), recorder):
+            if raised is not None:
+                raise raised
+    assert (recorder.outcome, recorder.error, recorder.invocation.owed) == ("closed_early", raised, None)
+    with pytest.raises(PermissionError):
+        proxy_for(_Block(), _Owing()).close()  # type: ignore[arg-type]
 
 
 async def test_context_is_the_callers_between_reads(bridge: Bridge, openai_kwargs: dict[str, Any]) -> None:
@@ -247,7 +299,7 @@ async def test_a_thousand_left_streams_are_silent(
             del streams
             gc.collect()
     assert [record for record in caplog.records if record.name == "opentelemetry.context"] == []
-    assert len(bridge.all()) == 1000
+    assert len(bridge.spans()) == 1000
 
 
 async def _close(stream: Any) -> None:
