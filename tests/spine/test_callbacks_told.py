@@ -103,7 +103,7 @@ async def test_an_error_that_the_callback_wants_raised(make_bridge: Callable[...
             await asyncio.to_thread(litellm.completion, **_asked(openai_kwargs))
     finally:
         registration.remove()
-    assert [span.status.status_code.name for span in bridge.spans()] == ["UNSET", "UNSET"]
+    assert [span.status.status_code.name for span in bridge.all()] == ["UNSET", "UNSET"]
 
 
 @pytest.mark.parametrize("point", ["pre_call", "success", "stream_chunk"])
@@ -198,7 +198,7 @@ async def test_a_slow_inline_callback_is_no_part_of_the_span(bridge: Bridge, tol
     """The span has ended when the callbacks run."""
 
     async def slow(kwargs: Any, response_obj: Any, start_time: Any, end_time: Any) -> None:
-        told.append(("spans", str(len(bridge.spans()))))
+        told.append(("spans", str(len(bridge.all()))))
 
     registration = callbacks.register(slow, on="success", mode="inline")
     try:

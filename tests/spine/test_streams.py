@@ -106,7 +106,7 @@ async def test_async_exits(exit_: str, through: str, bridge: Bridge, provider: F
     del stream
     gc.collect()
     # LiteLLM's Router reads through an async generator, which the loop closes when it gets round to it.
-    await eventually(lambda: len(bridge.spans()) == (1 if through == "SDK" else 2))
+    await eventually(lambda: len(bridge.all()) == (1 if through == "SDK" else 2))
 
     (span,) = bridge.inference()
     attributes = dict(span.attributes or {})
@@ -187,11 +187,11 @@ def test_held_until_exit_is_ended_by_finish_open(bridge: Bridge, openai_kwargs: 
 
     stream = litellm.completion(model="openai/gpt-4o-mini", messages=MESSAGES, stream=True, **openai_kwargs)
     next(stream)
-    assert bridge.spans() == []
+    assert bridge.all() == []
     assert finish_open("process_exit") == 1
     assert (bridge.span().attributes or {})["litellm.stream.outcome"] == "process_exit"
     list(stream)
-    assert len(bridge.spans()) == 1
+    assert len(bridge.all()) == 1
 
 
 async def test_the_stream_is_the_librarys_own(bridge: Bridge, openai_kwargs: dict[str, Any]) -> None:
@@ -299,7 +299,7 @@ async def test_a_thousand_left_streams_are_silent(
             del streams
             gc.collect()
     assert [record for record in caplog.records if record.name == "opentelemetry.context"] == []
-    assert len(bridge.spans()) == 1000
+    assert len(bridge.all()) == 1000
 
 
 async def _close(stream: Any) -> None:
