@@ -44,7 +44,7 @@ def main() -> None:
     if not arguments.quick and arguments.memory_calls and "litellm" in result:
         kept = [name for name in ("none", "by hand", "ours") if name in names]
         result["resident"] = runner.resident(kept, arguments.memory_calls, _say)
-    result["imports"] = runner.imports(3 if arguments.quick else 11)
+    result["imports"] = runner.imports(3 if arguments.quick else 21)
     save()
     print(json.dumps(result) if str(arguments.json) == "-" else report.text(result))
 

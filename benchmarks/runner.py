@@ -243,27 +243,31 @@ def resident(names: list[str], calls: int, say: Say) -> dict[str, float]:
 
 
 _IMPORT: Final = """
-import time, opentelemetry.trace, opentelemetry.context
+import time
 {before}
 began = time.process_time()
 import otel_llm_bridge
 otel_llm_bridge.instrument()
 print((time.process_time() - began) * 1000)
 """
-_SDK: Final = "import opentelemetry.sdk.trace.export, opentelemetry.sdk.metrics.export, opentelemetry.sdk._logs.export"
+_API: Final = "import opentelemetry.trace, opentelemetry.context"
+#: What the program has imported before -> how it did that.
+_BEFORE: Final = {
+    "with the SDK loaded": f"{_API}, opentelemetry.sdk.trace.export, opentelemetry.sdk.metrics.export, opentelemetry.sdk._logs.export",
+    "with the API loaded": _API,
+    "in a bare Python": "",
+}
 
 
 def imports(times: int) -> dict[str, float]:
-    """CPU of ``import otel_llm_bridge; instrument()`` in milliseconds, in a new process with the SDK loaded, and without."""
+    """CPU of ``import otel_llm_bridge; instrument()`` in milliseconds, in new processes; the median of each kind."""
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has been compiled
 
     def once(before: str) -> float:
         code = _IMPORT.format(before=before)
         done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True, timeout=60)
         return float(done.stdout)
 
-    once(_SDK)  # compiles
-    return {
-        "with the SDK loaded": statistics.median(once(_SDK) for _ in range(times)),
-        "with the API loaded": statistics.median(once("") for _ in range(times)),
-    }
+    rounds = [{kind: once(before) for kind, before in _BEFORE.items()} for _ in range(times + 1)]
+    return {kind: statistics.median(found[kind] for found in rounds[1:]) for kind in _BEFORE}  # the first one compiles
