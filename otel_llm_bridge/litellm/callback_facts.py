@@ -34,8 +34,10 @@ STREAM_OUTCOME: Final = "litellm_bridge_stream_outcome"
 def twin_of(logging: Any) -> Any:
     """A copy of LiteLLM's ``Logging`` object that has logged nothing yet, and logs to nobody."""
     twin = copy.copy(logging)
+    # Copied first, which is one step under the interpreter's lock: LiteLLM's own handler may write into it meanwhile.
+    details = dict(logging.model_call_details)
     twin.model_call_details = {
-        name: value for name, value in logging.model_call_details.items() if not name.startswith("has_logged_") and name not in _DONE_MARKS
+        name: value for name, value in details.items() if not name.startswith("has_logged_") and name not in _DONE_MARKS
     }
     twin.get_combined_callback_list = lambda *_args, **_kwargs: []
     setattr(twin, IS_TWIN, True)

@@ -14,6 +14,7 @@ import pytest
 import otel_llm_bridge
 from otel_llm_bridge import callbacks, streams
 from otel_llm_bridge.demo.provider import FakeProvider
+from otel_llm_bridge.litellm import callback_facts
 
 from .switch import switched_on
 
@@ -206,6 +207,30 @@ def test_service(provider: FakeProvider) -> None:
     names = [event.kwargs["litellm.service.name"] for event in seen.events]
     assert set(names) == {"router"}
     assert all(event.details["litellm.succeeded"] and event.details["litellm.service.duration"] >= 0 for event in seen.events)
+
+
+class Busy(dict[str, Any]):
+    """LiteLLM's record of a call, into which LiteLLM writes whenever somebody goes through it."""
+
+    def items(self) -> Any:
+        for number, item in enumerate(super().items()):
+            self[f"written {number}"] = True
+            yield item
+
+
+@pytest.mark.parametrize("point", ["success", "failure"])
+def test_a_record_that_is_written_meanwhile(point: str, provider: FakeProvider) -> None:
+    """LiteLLM's handler may complete its record in another thread while a callback's is made of it."""
+    seen: list[Any] = []
+    callbacks.register(lambda event: seen.append(event.logging))
+    litellm.completion(model="openai/gpt-4o-mini", messages=MESSAGES, api_base=provider.at("ok", "/v1"), api_key="sk-test")
+    (logging,) = seen
+    logging.model_call_details = Busy(logging.model_call_details)
+    error = OSError()
+    load = callback_facts.failure(logging, error) if point == "failure" else callback_facts.success(logging, None, is_async=False)
+    kwargs = load()["kwargs"]
+    assert kwargs["messages"] == MESSAGES
+    assert kwargs.get("exception") is (error if point == "failure" else None)
 
 
 class Stop(Exception):
