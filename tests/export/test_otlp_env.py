@@ -149,10 +149,11 @@ def broken():
 """
 WORK = """
 import mine
-from opentelemetry._logs import LogRecord
-provider.get_tracer("t").start_span("work").end()
+from otel_llm_bridge import events
+work = provider.get_tracer("t").start_span("work")
+work.end()
 line.meter_provider.get_meter("m").create_counter("calls").add(2)
-line.logger_provider.get_logger("l").emit(LogRecord(timestamp=1, body="said"))
+events.emit_record(line.logger_provider.get_logger("l"), work, "event", {}, "said")
 """
 
 
