@@ -17,7 +17,6 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from .guard import guarded
 from .lazy import made_once
-from .logical import LogicalCall
 from .semconv import litellm as ours
 from .semconv import metrics as names
 from .semconv.metrics import Instrument
@@ -132,9 +131,7 @@ class Recorder:
         self._rows = names.chosen(setting)
         self._most = series_max
         #: Lifecycle events that something is measured at.
-        self.events = {row.at for row in self._rows} - {names.ATTEMPT, names.CALL, names.COLLECTED}
-        #: (operation, whether the cache answered) -> what is recorded of such an attempt. There are few operations.
-        self._of_attempts: dict[tuple[Any, bool], list[_Recording]] = {}
+        self.events = {row.at for row in self._rows} - {names.LLM_SPAN, names.ATTEMPT, names.CALL, names.COLLECTED}
 
     @made_once
     def _at(self) -> dict[str, list[_Recording]]:
@@ -147,19 +144,27 @@ class Recorder:
         _observe_callbacks(meter, [row for row in self._rows if row.at == names.COLLECTED], self._most)
         return at
 
-    def record(self, invocation: Invocation) -> None:
-        """One attempt, or one logical call, has ended."""
-        if isinstance(invocation, LogicalCall):
-            for recording in self._at.get(names.CALL, ()):
-                recording.record(invocation, invocation.facts)
-            return
-        facts = invocation.facts
-        kind = facts.get("operation"), facts.get("cache_hit") is True
-        recordings = self._of_attempts.get(kind)
-        if recordings is None:
-            recordings = self._of_attempts[kind] = [r for r in self._at.get(names.ATTEMPT, ()) if _concerns(r.row, *kind)]
-        for recording in recordings:
-            recording.record(invocation, facts)
+    def of_attempts(self, *moments: str) -> Callable[[Invocation], None]:
+        """What records, at the end of an attempt, the rows that are measured at one of ``moments``."""
+        #: (operation, whether the cache answered) -> what is recorded of such an attempt. There are few operations.
+        known: dict[tuple[Any, bool], list[_Recording]] = {}
+
+        def record(invocation: Invocation) -> None:
+            facts = invocation.facts
+            kind = facts.get("operation"), facts.get("cache_hit") is True
+            recordings = known.get(kind)
+            if recordings is None:
+                at = [recording for moment in moments for recording in self._at.get(moment, ())]
+                recordings = known[kind] = [recording for recording in at if _concerns(recording.row, *kind)]
+            for recording in recordings:
+                recording.record(invocation, facts)
+
+        return record
+
+    def call(self, invocation: Invocation) -> None:
+        """One logical call has ended."""
+        for recording in self._at.get(names.CALL, ()):
+            recording.record(invocation, invocation.facts)
 
     def event(self, invocation: Invocation, name: str, attributes: Facts) -> None:
         """A lifecycle event has happened."""

@@ -14,6 +14,7 @@ from .export import lifetime
 from .metrics import Recorder
 from .patching import Patch, Target
 from .semconv import litellm as names
+from .semconv import metrics
 from .telemetry import below_layer, inference_layer, router_layer
 
 if TYPE_CHECKING:
@@ -45,9 +46,10 @@ def calls(settings: Settings, providers: Providers, policy: ContentPolicy) -> li
     if settings.metrics != "none":
         # After LiteLLM's readers: they complete the facts at the end of a call.
         recorder = Recorder(providers, settings.metrics, settings.metrics_series_max)
-        for layer in (layers["inference"], layers["router"]):
-            layer.at_end(recorder.record)
-            layer.at_event(recorder.event, recorder.events)
+        layers["inference"].at_end(recorder.of_attempts(metrics.LLM_SPAN, metrics.ATTEMPT))
+        layers["below"].at_end(recorder.of_attempts(metrics.ATTEMPT))
+        layers["router"].at_end(recorder.call)
+        layers["router"].at_event(recorder.event, recorder.events)
     return patches
 
 

@@ -64,7 +64,7 @@ class Instrument(NamedTuple):
         kind: ``histogram``, ``counter`` or ``observable_counter``.
         unit: by UCUM.
         generation: a value of `GENERATIONS`.
-        at: when it is measured: `ATTEMPT`, `CALL`, `COLLECTED` or the name of a lifecycle event.
+        at: when it is measured: `LLM_SPAN`, `ATTEMPT`, `CALL`, `COLLECTED` or the name of a lifecycle event.
         measure: what is measured, a name in `otel_llm_bridge.metrics.MEASURES`.
         labels: all there ever are.
         meaning: one line for the reader of the manual.
@@ -86,7 +86,9 @@ class Instrument(NamedTuple):
     but_operations: frozenset[str] = frozenset()
 
 
-#: The end of an upstream attempt, the end of a logical call, the moment when metrics are collected.
+#: The end of an upstream attempt that is our LLM span: below another instrumentation's, that one records the metrics of the conventions.
+LLM_SPAN: Final = "LLM span"
+#: The end of any upstream attempt, the end of a logical call, the moment when metrics are collected.
 ATTEMPT: Final = "attempt"
 CALL: Final = "call"
 COLLECTED: Final = "collected"
@@ -109,22 +111,22 @@ _INFERENCE: Final = frozenset({gen_ai.CHAT, gen_ai.TEXT_COMPLETION, gen_ai.GENER
 # The table is to be read as one.
 # fmt: off
 TABLE: Final = (
-    Instrument("gen_ai.client.operation.duration", "histogram", "s", RELEASED, ATTEMPT, "duration", (*_CALL, _ERROR), "How long one upstream attempt took, the failed ones too.", SECONDS),
-    Instrument("gen_ai.client.token.usage", "histogram", "{token}", RELEASED, ATTEMPT, "tokens by type", (*_CALL, Label(TOKEN_TYPE, "token_type")), "Tokens of one attempt, as the provider reported them.", TOKENS),
-    Instrument("gen_ai.client.operation.time_to_first_chunk", "histogram", "s", RELEASED, ATTEMPT, "first chunk", _CALL, "From the call to the first chunk of its stream.", SECONDS),
-    Instrument("gen_ai.client.operation.time_per_output_chunk", "histogram", "s", RELEASED, ATTEMPT, "chunk gaps", _CALL, "From one chunk of a stream to the next.", SECONDS),
+    Instrument("gen_ai.client.operation.duration", "histogram", "s", RELEASED, LLM_SPAN, "duration", (*_CALL, _ERROR), "How long one upstream attempt took, the failed ones too.", SECONDS),
+    Instrument("gen_ai.client.token.usage", "histogram", "{token}", RELEASED, LLM_SPAN, "tokens by type", (*_CALL, Label(TOKEN_TYPE, "token_type")), "Tokens of one attempt, as the provider reported them.", TOKENS),
+    Instrument("gen_ai.client.operation.time_to_first_chunk", "histogram", "s", RELEASED, LLM_SPAN, "first chunk", _CALL, "From the call to the first chunk of its stream.", SECONDS),
+    Instrument("gen_ai.client.operation.time_per_output_chunk", "histogram", "s", RELEASED, LLM_SPAN, "chunk gaps", _CALL, "From one chunk of a stream to the next.", SECONDS),
 
-    Instrument("gen_ai.client.inference.duration", "histogram", "s", LATEST, ATTEMPT, "duration", (*_CALL, _ERROR), "How long one upstream attempt took, the failed ones too.", SECONDS, _INFERENCE),
-    Instrument("gen_ai.client.operation.duration", "histogram", "s", LATEST, ATTEMPT, "duration", (*_CALL, _ERROR), "The same for operations that are no inference, such as embeddings.", SECONDS, but_operations=_INFERENCE),
-    Instrument("gen_ai.client.inference.time_to_first_chunk", "histogram", "s", LATEST, ATTEMPT, "first chunk", _CALL, "From the call to the first chunk of its stream.", SECONDS, _INFERENCE),
-    Instrument("gen_ai.client.inference.time_per_output_chunk", "histogram", "s", LATEST, ATTEMPT, "chunk gaps", _CALL, "From one chunk of a stream to the next.", SECONDS, _INFERENCE),
-    Instrument("gen_ai.client.inference.usage.input_tokens", "counter", "{token}", LATEST, ATTEMPT, "input by modality", _MODALITY, "Tokens read, cached ones included; 0 when the provider reported none.", (), _INFERENCE),
-    Instrument("gen_ai.client.inference.usage.output_tokens", "counter", "{token}", LATEST, ATTEMPT, "output by modality", _MODALITY, "Tokens written, reasoning included; 0 when the provider reported none.", (), _INFERENCE),
-    Instrument("gen_ai.client.inference.usage.cache_read.input_tokens", "counter", "{token}", LATEST, ATTEMPT, "cache_read_tokens", _MODALITY, "Part of the input that came from the provider's cache.", (), _INFERENCE),
-    Instrument("gen_ai.client.inference.usage.cache_write.input_tokens", "counter", "{token}", LATEST, ATTEMPT, "cache_write_tokens", _MODALITY, "Part of the input that was written to it.", (), _INFERENCE),
-    Instrument("gen_ai.client.inference.usage.reasoning.output_tokens", "counter", "{token}", LATEST, ATTEMPT, "reasoning_tokens", _MODALITY, "Part of the output that was reasoning.", (), _INFERENCE),
-    Instrument("gen_ai.client.inference.operation.input_tokens", "histogram", "{token}", LATEST, ATTEMPT, "input_tokens", (*_CALL, _ERROR), "Tokens that one attempt read; 0 when the provider reported none.", TOKENS, _INFERENCE),
-    Instrument("gen_ai.client.inference.operation.output_tokens", "histogram", "{token}", LATEST, ATTEMPT, "output_tokens", (*_CALL, _ERROR), "Tokens that one attempt wrote; 0 when the provider reported none.", TOKENS, _INFERENCE),
+    Instrument("gen_ai.client.inference.duration", "histogram", "s", LATEST, LLM_SPAN, "duration", (*_CALL, _ERROR), "How long one upstream attempt took, the failed ones too.", SECONDS, _INFERENCE),
+    Instrument("gen_ai.client.operation.duration", "histogram", "s", LATEST, LLM_SPAN, "duration", (*_CALL, _ERROR), "The same for operations that are no inference, such as embeddings.", SECONDS, but_operations=_INFERENCE),
+    Instrument("gen_ai.client.inference.time_to_first_chunk", "histogram", "s", LATEST, LLM_SPAN, "first chunk", _CALL, "From the call to the first chunk of its stream.", SECONDS, _INFERENCE),
+    Instrument("gen_ai.client.inference.time_per_output_chunk", "histogram", "s", LATEST, LLM_SPAN, "chunk gaps", _CALL, "From one chunk of a stream to the next.", SECONDS, _INFERENCE),
+    Instrument("gen_ai.client.inference.usage.input_tokens", "counter", "{token}", LATEST, LLM_SPAN, "input by modality", _MODALITY, "Tokens read, cached ones included; 0 when the provider reported none.", (), _INFERENCE),
+    Instrument("gen_ai.client.inference.usage.output_tokens", "counter", "{token}", LATEST, LLM_SPAN, "output by modality", _MODALITY, "Tokens written, reasoning included; 0 when the provider reported none.", (), _INFERENCE),
+    Instrument("gen_ai.client.inference.usage.cache_read.input_tokens", "counter", "{token}", LATEST, LLM_SPAN, "cache_read_tokens", _MODALITY, "Part of the input that came from the provider's cache.", (), _INFERENCE),
+    Instrument("gen_ai.client.inference.usage.cache_write.input_tokens", "counter", "{token}", LATEST, LLM_SPAN, "cache_write_tokens", _MODALITY, "Part of the input that was written to it.", (), _INFERENCE),
+    Instrument("gen_ai.client.inference.usage.reasoning.output_tokens", "counter", "{token}", LATEST, LLM_SPAN, "reasoning_tokens", _MODALITY, "Part of the output that was reasoning.", (), _INFERENCE),
+    Instrument("gen_ai.client.inference.operation.input_tokens", "histogram", "{token}", LATEST, LLM_SPAN, "input_tokens", (*_CALL, _ERROR), "Tokens that one attempt read; 0 when the provider reported none.", TOKENS, _INFERENCE),
+    Instrument("gen_ai.client.inference.operation.output_tokens", "histogram", "{token}", LATEST, LLM_SPAN, "output_tokens", (*_CALL, _ERROR), "Tokens that one attempt wrote; 0 when the provider reported none.", TOKENS, _INFERENCE),
 
     Instrument("litellm.client.operation.cost", "counter", "{USD}", OURS, ATTEMPT, "cost", _CALL, "What the attempts cost by LiteLLM's figures; nothing is added for one whose price is unknown."),
     Instrument("litellm.client.cache.hits", "counter", "{hit}", OURS, ATTEMPT, "cache hits", _CALL, "Calls that LiteLLM's cache answered; they are in none of the metrics of the conventions, for no provider was called."),

@@ -13,6 +13,7 @@ import litellm
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from otel_llm_bridge import callbacks, invocation, metrics
@@ -132,6 +133,21 @@ def test_the_router_is_measured(record: Callable[..., Recording], provider: Fake
     assert sum(counts(recorded, DURATION, MODEL).values()) == 3
 
 
+def test_below_anothers_llm_span(record: Callable[..., Recording], provider: FakeProvider) -> None:
+    """Where another instrumentation has made the LLM span, the metrics of the conventions are left to it; ours count every attempt."""
+    recorded = record(metrics="both")
+    framework = TracerProvider(shutdown_on_exit=False).get_tracer("a.framework")
+    with framework.start_as_current_span("chat", attributes={"gen_ai.operation.name": "chat"}):
+        failing_over(provider).completion(model="a", messages=[*MESSAGES])
+
+    *_, served = attempts = [span for span in recorded.spans() if span.name.startswith("litellm.attempt")]
+    assert [name for name in recorded.metrics() if name.startswith("gen_ai.")] == []
+    assert amounts(recorded, "litellm.router.attempts", "litellm.deployment.id") == {"deployment-a": 2, "deployment-b": 1}
+    assert len(attempts) == 3
+    assert amounts(recorded, "litellm.client.operation.cost", MODEL) == {"gpt-4o-mini": (served.attributes or {})["litellm.cost.total"]}
+    assert counts(recorded, "litellm.router.duration", "litellm.model_group") == {"a": 1}
+
+
 async def test_cooldowns_are_counted(record: Callable[..., Recording], provider: FakeProvider) -> None:
     """A deployment that is put into cooldown is counted, by its id."""
     recorded = record()
@@ -236,7 +252,7 @@ def test_ten_thousand_calls_of_anybody(provider: FakeProvider) -> None:
     recorded = Recording(ALWAYS_OFF)
     providers = Providers(Settings.resolve({}), **recorded.providers())
     layer, recorder = inference_layer(providers), metrics.Recorder(providers, "both", 64)
-    layer.at_end(recorder.record)
+    layer.at_end(recorder.of_attempts(names.LLM_SPAN, names.ATTEMPT))
     chance = random.Random(7)
     failures = 0
     for number in range(10_000):
