@@ -55,7 +55,7 @@ class Attached:
         self.look()
         force_flush = getattr(self.provider, "force_flush", None)
         over = force_flush is not None and lifetime.bounded(lambda: _force(force_flush, timeout), timeout)
-        if over and self._exporter is not None and self._exporter.queue_is_empty():
+        if over and self._exporter is not None and self._exporter.is_idle():
             # What ended, is not on its way and never reached the exporter was thrown away on the way there.
             self.ledger.move(State.PENDING, State.DROPPED, self.ledger.count(State.PENDING), Reason.USER_PIPELINE)
         return self.ledger.report(time.monotonic() - started)
@@ -89,26 +89,35 @@ class _Counting(SpanProcessor):
         if self._counts(span):
             self._ledger.end(State.PENDING)
 
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Nothing is kept here. The SDK's own says nothing in old versions, and there a flush went no further than to us."""
+        return True
+
 
 class _Observed(SpanExporter):
     """The user's exporter, with its answers counted."""
 
     def __init__(self, exporter: Any, ledger: Ledger, counts: _Counts, processor: Any) -> None:
         self._exporter, self._ledger, self._counts, self._processor = exporter, ledger, counts, processor
+        #: One entry for each export that is going on: in a list, so that several threads can tell.
+        self._going_on: list[None] = []
 
     def export(self, spans: Any) -> SpanExportResult:
         confirmed = False
+        self._going_on.append(None)
         try:
             result: SpanExportResult = self._exporter.export(spans)
             confirmed = result is SpanExportResult.SUCCESS
         finally:
             self._ledger.move(State.PENDING, State.EXPORTED if confirmed else State.FAILED, sum(map(self._counts, spans)))
+            self._going_on.pop()
         return result
 
-    def queue_is_empty(self) -> bool:
-        """Whether the user's batch processor holds nothing back."""
-        queue = getattr(getattr(self._processor, "_batch_processor", self._processor), "_queue", ())
-        return not queue
+    def is_idle(self) -> bool:
+        """Whether the user's batch processor holds nothing back, and nothing is on its way."""
+        holder = getattr(self._processor, "_batch_processor", self._processor)
+        queue = getattr(holder, "_queue", getattr(holder, "queue", ()))  # the latter in old versions
+        return not queue and not self._going_on
 
     def shutdown(self, *args: Any, **kwargs: Any) -> None:
         self._exporter.shutdown(*args, **kwargs)
