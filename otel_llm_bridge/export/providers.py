@@ -77,7 +77,7 @@ def _queue_size(settings: Settings, prefix: str) -> int:
 
 def _is_ours(scope: str) -> bool:
     """Calls are noted when they start; other spans of the provider only when they end."""
-    return scope.startswith("otel_llm_bridge")
+    return scope.startswith(SCOPE)
 
 
 def traces(settings: Settings, resource: Resource) -> tuple[TracerProvider | None, Delivery | None, list[Any]]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 
+from ..providers import SCOPE
 from ..semconv import sdk as names
 from .delivery import Delivery
 from .processors import DeliveryMetricExporter
@@ -82,7 +83,7 @@ def observe_metrics(exporter: DeliveryMetricExporter, provider: MeterProvider) -
 
 
 def _observe(table: Iterable[tuple[Any, ...]], unit: str, source: Any, provider: MeterProvider) -> None:
-    meter = provider.get_meter("otel_llm_bridge.export")
+    meter = provider.get_meter(f"{SCOPE}.export")
     number = next(_numbers)
     for name, kind, component, meaning, figures in table:
         attributes = {names.COMPONENT_TYPE: component, names.COMPONENT_NAME: f"{component}/{number}"}
