@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from opentelemetry.metrics import Observation
 
+from otel_llm_bridge.events import emit_record
 from otel_llm_bridge.export import otlp_env, pipeline
 from otel_llm_bridge.semconv import sdk as names
 from otel_llm_bridge.settings import Settings
@@ -134,12 +135,11 @@ def built(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> Iterator[pipel
 
 def test_all_three_signals_arrive(built: pipeline.Pipeline, receiver: Receiver) -> None:
     """One flush delivers spans, log records and metrics."""
-    from opentelemetry._logs import LogRecord
-
     assert built.tracer_provider and built.meter_provider and built.logger_provider
-    built.tracer_provider.get_tracer("t").start_span("s").end()
+    span = built.tracer_provider.get_tracer("t").start_span("s")
+    span.end()
     built.meter_provider.get_meter("m").create_counter("calls").add(2)
-    built.logger_provider.get_logger("l").emit(LogRecord(timestamp=1, body="said"))
+    emit_record(built.logger_provider.get_logger("l"), span, "event", {}, body="said")
     assert built.flush(60)
     assert [span.name for span in receiver.store.spans()] == ["s"]
     assert [record.body for record in receiver.store.logs()] == ["said"]
