@@ -82,15 +82,15 @@ def instrument(
     Raises:
         InvalidSetting: an option has a name or a value that is not accepted.
     """
-    from .bridge import bridge
+    from .bridge import bridge as switch
 
-    bridge.instrument(
+    switch.instrument(
         tracer_provider=tracer_provider, meter_provider=meter_provider, logger_provider=logger_provider, **options
     )
 
 
 def uninstrument() -> None:
     """Take every patch off LiteLLM again. Calls that are running are recorded to their end."""
-    from .bridge import bridge
+    from .bridge import bridge as switch
 
-    bridge.uninstrument()
+    switch.uninstrument()
