@@ -12,7 +12,7 @@ from opentelemetry import context as context_api
 from .guard import fault, guarded, report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from opentelemetry.context import Context
@@ -58,7 +58,7 @@ class Invocation:
 
     # A class of slots: one is made for each call.
     __slots__ = (
-        "_attached", "_lock", "_number", "_once", "_suspended", "bound", "clock", "context", "ended_clock", "error",
+        "_attached", "_end", "_lock", "_number", "_once", "bound", "clock", "context", "ended_clock", "error",
         "facts", "finished", "kept", "layer", "owed", "parent", "span", "started_ns", "waited",
     )  # fmt: skip
 
@@ -77,7 +77,8 @@ class Invocation:
         #: Whether there will be a driver that waits. Not for a call that is ended by somebody else.
         self.waited = True
         self._lock = threading.Lock()
-        self._suspended = False
+        #: Where the call has returned a stream: what ends it, with an outcome and all that was read.
+        self._end: Callable[[str], None] | None = None
         self._once: set[str] = set()
         #: While a driver is in it: the token, and what was attached.
         self._attached: Any = None
@@ -103,7 +104,7 @@ class Invocation:
             # A coroutine that is closed cannot wait any more.
             self.waited = not isinstance(error, GeneratorExit)
             self.fail(error)
-        elif not self._suspended:
+        elif self._end is None:
             self.finish()
 
     def inside(self) -> Context:
@@ -113,9 +114,18 @@ class Invocation:
         """
         return context_api.set_value(self.key, self, self.context)
 
-    def suspend(self) -> None:
-        """The call has returned a stream: the end of the stream is the end of the call."""
-        self._suspended = True
+    def suspend(self, end: Callable[[str], None]) -> None:
+        """The call has returned a stream, whose end is that of the call: ``end`` brings it about, given the outcome."""
+        self._end = end
+
+    def cut_off(self, outcome: str) -> None:
+        """The call is still open when everything ends: it ends now, with this outcome."""
+        self.waited = False
+        end = self._end
+        if end is not None:
+            end(outcome)
+        else:
+            self.finish(outcome=outcome)
 
     def event(self, name: str, attributes: dict[str, Any] | None = None) -> None:
         """Something happened: a span event while the span records, a log record with its context afterwards."""
@@ -142,6 +152,7 @@ class Invocation:
             if self.finished:
                 return
             self.finished = True
+        self._end = None  # it holds this record in turn, which must not have to wait for the garbage collector
         _open.pop(self._number, None)
         self.ended_clock = time.perf_counter()
         self.facts.update(facts)
@@ -190,9 +201,7 @@ def finish_open(outcome: str) -> int:
     """End what is still open, marked with ``outcome``; returns how many that were."""
     count = 0
     for invocation in open_invocations():
-        fact = "stream_outcome" if invocation._suspended else "outcome"
-        invocation.waited = False
-        invocation.finish(**{fact: outcome})
+        invocation.cut_off(outcome)
         count += 1
     return count
 
@@ -201,4 +210,5 @@ def disown_open() -> None:
     """In a forked child: the open calls belong to the parent, which will end them."""
     for invocation in list(_open.values()):
         invocation.finished = True
+        invocation._end = None
     _open.clear()

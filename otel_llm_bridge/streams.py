@@ -47,7 +47,7 @@ class StreamRecorder:
         self._chunk_events = chunk_events
         #: When each chunk came.
         self._clocks = array("d")
-        invocation.suspend()
+        invocation.suspend(self.end)
         reaper.start()
 
     @property

@@ -134,6 +134,8 @@ def call(): return litellm.acompletion(**sdk)
     marks = {"a stream still held": "litellm.stream.outcome", "a call in flight in a thread": "litellm.outcome"}
     if end in marks:
         assert span.attributes[marks[end]] == "process_exit"
+    if end == "a stream still held":
+        assert span.attributes["litellm.stream.chunks"] == 1 and span.attributes["gen_ai.usage.input_tokens"] > 0
 
 
 @pytest.mark.skipif(version("litellm").startswith("1.80."), reason="LiteLLM 1.80 delivers the one call of this program itself")

@@ -181,17 +181,30 @@ async def test_a_text_completion_that_is_left(
     assert said in answer
 
 
-def test_held_until_exit_is_ended_by_finish_open(bridge: Bridge, openai_kwargs: dict[str, Any]) -> None:
-    """A stream that somebody still holds when the process ends is ended then, and marked."""
+def test_held_until_exit_is_ended_by_finish_open(make_bridge: Callable[..., Bridge], openai_kwargs: dict[str, Any]) -> None:
+    """A stream that somebody still holds when the process ends is ended then, with all that was read of it, and marked."""
     from otel_llm_bridge.invocation import finish_open
 
-    stream = litellm.completion(model="openai/gpt-4o-mini", messages=MESSAGES, stream=True, **openai_kwargs)
-    next(stream)
-    assert bridge.all() == []
-    assert finish_open("process_exit") == 1
-    assert (bridge.span().attributes or {})["litellm.stream.outcome"] == "process_exit"
-    list(stream)
+    bridge = make_bridge(capture_content="SPAN_ONLY")
+
+    def read_three() -> Any:
+        stream = litellm.completion(model="openai/gpt-4o-mini", messages=MESSAGES, stream=True, **openai_kwargs)
+        for _ in range(3):
+            next(stream)
+        return stream
+
+    read_three()  # and left
+    left = dict(bridge.span().attributes or {})
+    held = read_three()
     assert len(bridge.all()) == 1
+    assert finish_open("process_exit") == 1
+    _, span = bridge.all()
+    told = dict(span.attributes or {})
+    assert told.keys() == left.keys() and "gen_ai.response.time_to_first_chunk" in told
+    own = {"litellm.stream.outcome": "process_exit"} | {name: told[name] for name in told if "time_to" in name or name.endswith((".id", "_id"))}
+    assert told == left | own
+    list(held)
+    assert len(bridge.all()) == 2
 
 
 async def test_the_stream_is_the_librarys_own(bridge: Bridge, openai_kwargs: dict[str, Any]) -> None:
