@@ -54,7 +54,7 @@ def column(sources: list[Any], name: str) -> list[Any]:
     except AttributeError:  # not all are models of pydantic
         found = [peek(source, name) for source in sources]
     else:
-        found = [fields_.get(name, extra and extra.get(name)) for fields_, extra in models]
+        found = [fields_.get(name, (extra or _NO_FIELDS).get(name)) for fields_, extra in models]
     return [value for value in found if value is not None]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..guard import guarded
 from ..semconv import litellm as names
 from . import access, pricing, reading
-from .access import Facts, clean, first, get
+from .access import Facts, clean, first, get, peek
 from .usage import read_usage
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ def _finish_reasons(chunks: list[Any], choices: int) -> list[str]:
     """The last that each choice says, looked for from the end, where they are."""
     reasons: dict[int, str] = {}
     for chunk in reversed(chunks):
-        for choice in get(chunk, "choices") or ():
-            reason = get(choice, "finish_reason")
+        for choice in peek(chunk, "choices") or ():
+            reason = peek(choice, "finish_reason")
             if reason:
                 reasons.setdefault(get(choice, "index") or 0, str(reason))
         if len(reasons) >= choices:
