@@ -15,7 +15,7 @@ from .invocation import Owed
 from .patching import Wrapper
 
 
-class Call(Protocol):
+class Driven(Protocol):
     """What a driver needs of an invocation."""
 
     owed: Owed | None
@@ -25,7 +25,7 @@ class Call(Protocol):
 
 
 #: ``(args, kwargs) -> (invocation, settle)``; ``settle(result)`` returns what the caller is given.
-Begin = Callable[[tuple[Any, ...], dict[str, Any]], "tuple[Call, Callable[[Any], Any]] | None"]
+Begin = Callable[[tuple[Any, ...], dict[str, Any]], "tuple[Driven, Callable[[Any], Any]] | None"]
 
 
 class _Taken:
@@ -37,7 +37,7 @@ class _Taken:
 
     __slots__ = ("_call", "_quietly")
 
-    def __init__(self, call: Call, error: BaseException | None) -> None:
+    def __init__(self, call: Driven, error: BaseException | None) -> None:
         self._call = call
         self._quietly = error is not None and not isinstance(error, Exception)
 
@@ -49,7 +49,7 @@ class _Taken:
         return self._quietly and isinstance(error, Exception)
 
 
-def settle_owed(call: Call, error: BaseException | None = None) -> None:
+def settle_owed(call: Driven, error: BaseException | None = None) -> None:
     """Wait for what ``call`` owes, before its caller goes on; ``error`` is what the caller is about to get.
 
     Raises:
@@ -60,7 +60,7 @@ def settle_owed(call: Call, error: BaseException | None = None) -> None:
             owed.settle()
 
 
-async def asettle_owed(call: Call, error: BaseException | None = None) -> None:
+async def asettle_owed(call: Driven, error: BaseException | None = None) -> None:
     """The same for a caller that awaits the call. Where nothing is owed it waits for nothing."""
     with _Taken(call, error) as owed:
         if owed is not None:
