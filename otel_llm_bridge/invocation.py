@@ -5,19 +5,21 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypedDict
 
 from opentelemetry import context as context_api
 
 from .guard import fault, guarded, report
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
+    from .content.conversation import Conversation
     from .telemetry import Layer
 
 _CURRENT: Final = context_api.create_key("otel_llm_bridge-invocation")
@@ -38,6 +40,36 @@ class Owed(Protocol):
         """Return when it is over."""
 
 
+class Kept(TypedDict, total=False):
+    """What is kept of a call until its end, and by whom it is needed: none of it is a fact. All of the library's is `Any`."""
+
+    #: The wrapped function's row in the table, and the arguments by their names: the readers, and who is told.
+    family: Any
+    request: Any
+    #: LiteLLM's own record of the call, its ``Logging``: prices, and who is told.
+    logging: Any
+    #: What was answered; of a stream, its chunks, and what the library has put together from them.
+    response: Any
+    chunks: list[Any]
+    rebuilt: Any
+    #: Seconds from each chunk to the next: the metrics.
+    chunk_gaps: array[float]
+    #: Of an answer that the cache had a part of, the usage of the other part, and of that one.
+    billed: Any
+    cached: Any
+    #: Where content is wanted: what was said, the keys that no text may show, the exception as it may be recorded.
+    conversation: Conversation
+    secrets: tuple[str, ...]
+    exception: dict[str, Any]
+    #: Who tells the registered callbacks, the error of one that is to stop the request, a fallback that is under way.
+    call: Any
+    stop: Exception | None
+    fallback: dict[str, Any]
+    #: Of a logical call, what its attempts and its telling need.
+    within_llm_span: bool
+    is_async: bool
+
+
 class Invocation:
     """One call while it runs: an upstream attempt, or the logical call above its attempts.
 
@@ -47,6 +79,7 @@ class Invocation:
 
     Attributes:
         facts: what is known of the call, under the names of `semconv.vocabulary`.
+        kept: what is needed until its end, and is empty afterwards.
         parent: the invocation that this one runs under, if any.
         started_ns: wall clock, nanoseconds since the epoch.
         clock: monotonic seconds at the start, for durations.
@@ -70,8 +103,7 @@ class Invocation:
         #: LiteLLM has made its own record (its Logging object) of this call: the next one is another call.
         self.bound = False
         self.error: BaseException | None = None
-        #: What a reader wants to keep until the end of the call: messages, the response, LiteLLM's Logging.
-        self.kept: dict[str, Any] = {}
+        self.kept: Kept = {}
         #: What the driver must still wait for before the call returns: callbacks that run inline.
         self.owed: Owed | None = None
         #: Whether there will be a driver that waits. Not for a call that is ended by somebody else.
@@ -168,7 +200,7 @@ class Invocation:
                 self.layer.over(self)
             except Exception as error:
                 fault("after the end", error)
-            self.kept.clear()
+            self.kept = {}
 
     @property
     def duration(self) -> float:

@@ -135,30 +135,28 @@ class Calls:
         invocation = Invocation(layer, facts, outer)
         invocation.context = self.neighbours.inside(invocation.context)
         self._send_traceparent(family, invocation, kwargs)
-        invocation.kept.update(
-            family=family,
-            request=request,
-            logging=request.get("litellm_logging_obj"),
-        )
+        kept = invocation.kept
+        kept["family"], kept["request"], kept["logging"] = family, request, request.get("litellm_logging_obj")
         beside.listen(invocation, request, layer.recording.policy)
         telling.begin(invocation, is_async)
+        answered = outer if isinstance(outer, LogicalCall) and attempt else None
+        return invocation, functools.partial(self._settle, family, invocation, answered, final)
 
-        def settle(result: Any) -> Any:
-            if isinstance(outer, LogicalCall) and attempt:
-                outer.attempt_answered(invocation)
-            if is_stream(result):
-                with guarded("stream"):
-                    reader = chunks.READERS[family.chunks](self.litellm, invocation, result)
-                    facts.update(access.clean(reading.read_hidden(reading.hidden(result))))
-                    reader = telling.reader_for(invocation, beside.reader_for(family, invocation, reader))
-                    proxy = proxy_for(result, StreamRecorder(invocation, reader, self.settings.chunk_events))
-                    return beside.given_back(proxy, invocation)
-                return result
-            with guarded("response"):
-                self._read_response(family, invocation, result, final)
-            return beside.given_back(result, invocation)
-
-        return invocation, settle
+    def _settle(self, family: Family, invocation: Invocation, logical: LogicalCall | None, final: bool, result: Any) -> Any:
+        """The call has returned ``result``, as an attempt of ``logical`` if it is one; see `_read_response` for ``final``."""
+        if logical is not None:
+            logical.attempt_answered(invocation)
+        if is_stream(result):
+            with guarded("stream"):
+                reader = chunks.READERS[family.chunks](self.litellm, invocation, result)
+                invocation.facts.update(access.clean(reading.read_hidden(reading.hidden(result))))
+                reader = telling.reader_for(invocation, beside.reader_for(family, invocation, reader))
+                proxy = proxy_for(result, StreamRecorder(invocation, reader, self.settings.chunk_events))
+                return beside.given_back(proxy, invocation)
+            return result
+        with guarded("response"):
+            self._read_response(family, invocation, result, final)
+        return beside.given_back(result, invocation)
 
     def _send_traceparent(self, family: Family, invocation: Invocation, kwargs: dict[str, Any]) -> None:
         """Add the header where it was asked for. ``kwargs`` is this call's own; what is in it is the caller's."""
@@ -219,15 +217,9 @@ class Calls:
         facts.update(beside.who(request, self.allowed))
         within = self.neighbours.is_within_llm_span()
         call = LogicalCall(self.router, facts, current())
-        call.kept.update(within_llm_span=within, request=request, is_async=is_async)
-
-        def settle(result: Any) -> Any:
-            if is_stream(result):
-                with guarded("stream"):
-                    return beside.given_back(proxy_for(result, StreamRecorder(call, chunks.NoChunks(), False)), call)
-            return beside.given_back(result, call)
-
-        return call, settle
+        kept = call.kept
+        kept["within_llm_span"], kept["request"], kept["is_async"] = within, request, is_async
+        return call, functools.partial(_settle_logical, call)
 
     def _claim(self, request: dict[str, Any]) -> dict[str, Any]:
         """What the Router has planned for this call, if it is the attempt and not a call beside it."""
@@ -246,6 +238,14 @@ _BY_SDK: Final = "litellm"
 def with_plan(plan: Plan) -> Any:
     """The current Context with ``plan`` in it."""
     return context_api.set_value(_PLAN, plan)
+
+
+def _settle_logical(call: LogicalCall, result: Any) -> Any:
+    """The logical call has returned ``result``."""
+    if is_stream(result):
+        with guarded("stream"):
+            return beside.given_back(proxy_for(result, StreamRecorder(call, chunks.NoChunks(), False)), call)
+    return beside.given_back(result, call)
 
 
 def _read_error(invocation: Invocation) -> None:
