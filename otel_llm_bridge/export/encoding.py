@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from ..semconv import litellm as names
 from .limits import cut, fit, shorten
@@ -30,6 +30,9 @@ _FLAGS_TAG: Final = 0x85 | 0x01 << 8
 _TAG_AND_LENGTH: Final = 6
 _MAX_CACHED: Final = 4096
 _CACHED_LENGTH: Final = 64
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 class Context(NamedTuple):
@@ -87,11 +90,9 @@ class Encoder:
         known = self._contexts.get(key)
         if known is not None:
             return known[2]
-        if len(self._contexts) >= _MAX_CACHED:
-            self._contexts.clear()
         context = Context(self._resource(resource), self._scope(scope))
         # The objects are kept, so that their identities are not given to others.
-        self._contexts[key] = (resource, scope, context)
+        _remember(self._contexts, key, (resource, scope, context))
         return context
 
     def _resource(self, resource: Any) -> bytes:
@@ -140,21 +141,15 @@ class Encoder:
         code = status.status_code._value_
         parts.append(field(b"\x7a", message + b"\x18" + SMALL[code]) if code or message else b"\x7a\x00")
         parts.append(_pack_flags(_FLAGS_TAG, _HAS_IS_REMOTE | (_IS_REMOTE if parent is not None and parent.is_remote else 0)))
-        if shortened:
-            parts += self._told(b"\x4a", shortened, limit)
+        parts += self._told(b"\x4a", shortened, limit)
         return b"".join(parts)
 
     def _name(self, name: str, limit: int) -> bytes:
         """A span's name. Those of usual length are few, or come again."""
         encoded = field(b"\x2a", utf8(cut(name, limit)))
         if len(name) <= _CACHED_LENGTH:
-            self._remember((b"\x2a", "", name), encoded)
+            _remember(self._known, (b"\x2a", "", name), encoded)
         return encoded
-
-    def _remember(self, key: tuple[bytes, str, Any], encoded: bytes) -> None:
-        if len(self._known) >= _MAX_CACHED:
-            self._known.clear()
-        self._known[key] = encoded
 
     def _told(self, tag: bytes, shortened: list[tuple[str, int]], limit: int) -> list[bytes]:
         """Attributes that name what was shortened."""
@@ -169,9 +164,7 @@ class Encoder:
         if known is None:
             after = field(b"\x12", utf8(name))
             before = b"\x5a" + varint(9 + len(after)) + b"\x09"
-            if len(self._events) >= _MAX_CACHED:
-                self._events.clear()
-            known = self._events[name] = before, after
+            known = _remember(self._events, name, (before, after))
         return known
 
     def _event(self, event: Any, limit: int, shortened: list[tuple[str, int]]) -> bytes:
@@ -204,8 +197,7 @@ class Encoder:
                 # Most values come again and again: model, provider, operation, the one finish reason.
                 part = known.get((tag, key, value))
                 if part is None:
-                    part = field(tag, key_value(key, value))
-                    self._remember((tag, key, value), part)
+                    part = _remember(known, (tag, key, value), field(tag, key_value(key, value)))
                 parts.append(part)
                 continue
             if kind is float:
@@ -222,10 +214,7 @@ class Encoder:
     def _before_number(self, tag: bytes, key: str, size: int) -> bytes:
         """What is before the bytes of a number, the same for each of that size: one or two are an int, eight a double."""
         pair = field(b"\x0a", utf8(key)) + b"\x12" + SMALL[1 + size] + (b"\x21" if size == 8 else b"\x18")
-        if len(self._before_numbers) >= _MAX_CACHED:
-            self._before_numbers.clear()
-        known = self._before_numbers[tag, key, size] = tag + varint(len(pair) + size) + pair
-        return known
+        return _remember(self._before_numbers, (tag, key, size), tag + varint(len(pair) + size) + pair)
 
     def _any(self, key: str, value: Any, limit: int, shortened: list[tuple[str, int]]) -> bytes:
         """An ``AnyValue`` that fits."""
@@ -234,6 +223,14 @@ class Encoder:
             shortened.append((key, len(encoded)))
             encoded = any_value(_shorten_value(value, limit))
         return encoded
+
+
+def _remember(cache: dict[_Key, _Value], key: _Key, value: _Value) -> _Value:
+    """Keep ``value``; a cache that is full begins anew."""
+    if len(cache) >= _MAX_CACHED:
+        cache.clear()
+    cache[key] = value
+    return value
 
 
 def _state(state: Mapping[str, str]) -> bytes:
