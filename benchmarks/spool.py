@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 from zlib import crc32
 
-from otel_llm_bridge.export.encoding import Context
+from otel_llm_bridge.export.items import Context
 from otel_llm_bridge.export.segment import SPAN, Segment
 
 _RECORD: Final = os.urandom(450)

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from ..guard import logger
-from .encoding import Item
+from ..guard import report
+from .items import Item
 from .ledger import Ledger, Reason, State
 
 #: How often a batch may be halved to find the items that a receiver refuses.
@@ -81,21 +81,18 @@ class Store(Protocol):
 
 
 def from_memory(
-    queue: deque[Any], encode: Callable[[Any], Item | None], ledger: Ledger, most: int, most_bytes: int
+    queue: deque[Any], encode: Callable[[Any], Item], ledger: Ledger, most: int, most_bytes: int
 ) -> Batch | None:
     """The oldest of what waits in ``queue``; what cannot be encoded is dropped and counted."""
     items: list[Item] = []
     size = 0
     while queue and len(items) < most:
-        item, reason = None, Reason.TOO_LARGE
         try:
             item = encode(queue[0])
         except Exception as error:  # one that cannot be encoded must not stop the others
-            logger.debug("not encoded", exc_info=error)
-            reason = Reason.ENCODING
-        if item is None:
+            report("encoding", error)
             queue.popleft()
-            ledger.move(State.PENDING, State.DROPPED, reason=reason)
+            ledger.move(State.PENDING, State.DROPPED, reason=Reason.ENCODING)
             continue
         size += item.size
         if items and size > most_bytes:

@@ -21,7 +21,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from ..guard import guarded, report
 from . import lifetime
 from .batch import Batch, Store, from_memory
-from .encoding import Item
+from .items import Item
 from .ledger import FlushReport, Ledger, Reason, State
 from .retry import Retry
 from .sending import Sender
@@ -32,7 +32,7 @@ class Delivery:
     """Delivers items of one signal through one `Transport`, with one ledger.
 
     Args:
-        encode: item → bytes; ``None`` for an item that cannot be made small enough.
+        encode: item → bytes.
         transport: how requests leave.
         name: of the signal, for messages.
         queue_size: items that may wait in memory.
@@ -47,7 +47,7 @@ class Delivery:
 
     def __init__(
         self,
-        encode: Callable[[Any], Item | None],
+        encode: Callable[[Any], Item],
         transport: Transport,
         *,
         name: str = "spans",
@@ -124,11 +124,9 @@ class Delivery:
         assert self._store is not None
         try:
             encoded = self._encode(item)
-        except Exception:  # counted like any other loss
+        except Exception as error:  # counted like any other loss
+            report("encoding", error)
             self.ledger.end(State.DROPPED, reason=Reason.ENCODING)
-            return True
-        if encoded is None:
-            self.ledger.end(State.DROPPED, reason=Reason.TOO_LARGE)
             return True
         # Counted before it is written: the worker may deliver it at once.
         self.ledger.end(State.SPOOLED)
@@ -203,12 +201,12 @@ class Delivery:
     def _save_the_rest(self, store: Store) -> None:
         """What waits in memory because the disk was full gets another chance at the end."""
         held, self._held = self._held, None
-        left = held.items if held and held.state is State.PENDING else []
-        left += [item for raw in self._queue if (item := self._encode(raw)) is not None]
-        self._queue.clear()
-        for item in left:
-            if store.append(item):
-                self.ledger.move(State.PENDING, State.SPOOLED)
+        queued = from_memory(self._queue, self._encode, self.ledger, sys.maxsize, sys.maxsize)
+        for batch in (held, queued):
+            if batch is not None and batch.state is State.PENDING:
+                for item in batch.items:
+                    if store.append(item):
+                        self.ledger.move(State.PENDING, State.SPOOLED)
 
     @property
     def waiting(self) -> int:

@@ -1,8 +1,7 @@
 """Spans as OTLP bytes, written straight to the wire format.
 
 The SDK builds a protobuf message for each span and serialises that: four times the time. Here a span becomes
-bytes once, when it ends or when it is sent, and the same bytes go to the disk and into the request: an OTLP
-request is the concatenation of its parts. A test compares every field with the SDK's own encoder.
+bytes once, when it ends or when it is sent. A test compares every field with the SDK's own encoder.
 
 Source of the field numbers: opentelemetry-proto, ``trace/v1/trace.proto`` and ``common/v1/common.proto``.
 """
@@ -10,10 +9,12 @@ Source of the field numbers: opentelemetry-proto, ``trace/v1/trace.proto`` and `
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
 
+from ..guard import report
 from ..semconv import litellm as names
+from .items import Context, Item
 from .limits import cut, fit, shorten
 from .wire import SMALL, any_value, field, key_value, pack_double, pack_fixed64, utf8, varint
 
@@ -28,6 +29,8 @@ _FLAGS_TAG: Final = 0x85 | 0x01 << 8
 
 #: Around a value: what was cut to the limit before, as content is, is not cut again.
 _TAG_AND_LENGTH: Final = 6
+#: The shortest limit of a value, in bytes.
+_LEAST: Final = 256
 _MAX_CACHED: Final = 4096
 _CACHED_LENGTH: Final = 64
 
@@ -35,23 +38,23 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
-class Context(NamedTuple):
-    """Resource and scope of a span: the parts of ``ResourceSpans`` and ``ScopeSpans`` beside the spans."""
+class BareSpan:
+    """A span without attributes, events and links. They are counted as dropped."""
 
-    resource: bytes
-    scope: bytes
+    attributes: Mapping[str, Any] = {}
+    events = links = ()
+    # The encoder looks behind the SDK's view of its attributes.
+    _attributes = None
 
+    def __init__(self, span: Any) -> None:
+        self._span = span
+        self.name = str(span.name)
+        self.dropped_attributes = span.dropped_attributes + len(span.attributes or ())
+        self.dropped_events = span.dropped_events + len(span.events)
+        self.dropped_links = span.dropped_links + len(span.links)
 
-class Item(NamedTuple):
-    """One encoded span."""
-
-    context: Context
-    body: bytes
-
-    @property
-    def size(self) -> int:
-        """Bytes that it takes in a request or in a segment, at most: with tags, lengths and a resource of its own."""
-        return len(self.body) + len(self.context.resource) + len(self.context.scope) + 64
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._span, name)
 
 
 class Encoder:
@@ -59,7 +62,7 @@ class Encoder:
 
     Args:
         attribute_bytes: a longer value is shortened, and the span says which ones were.
-        span_bytes: a span that is larger in all is encoded again with shorter values.
+        span_bytes: a span that is larger in all is encoded again with shorter values, and in the end without any.
     """
 
     def __init__(self, attribute_bytes: int = 256 * 1024, span_bytes: int = 3_500_000) -> None:
@@ -70,16 +73,31 @@ class Encoder:
         self._before_numbers: dict[tuple[bytes, str, int], bytes] = {}
         self._events: dict[str, tuple[bytes, bytes]] = {}
 
-    def encode(self, span: Any) -> Item | None:
-        """The bytes of an SDK span; ``None`` when it cannot be made small enough."""
+    def encode(self, span: Any) -> Item:
+        """The bytes of an SDK span.
+
+        One that has a value which cannot be encoded, or that cannot be made small enough, keeps what says where it
+        belongs and how it ended; its attributes, events and links are counted as dropped (the ``dropped_*_count`` of OTLP).
+        """
+        try:
+            body = self._fitting(span)
+        except Exception as error:  # a value of the program's own
+            report("encoding", error)
+            body = None
+        return Item(self.context(span), self._body(self._bare(span), _LEAST) if body is None else body)
+
+    def _fitting(self, span: Any) -> bytes | None:
         limit = self._limit
         body = self._body(span, limit)
-        while len(body) > self._span_bytes and limit > 256:
-            limit = max(256, limit // 4)
+        while len(body) > self._span_bytes:
+            if limit <= _LEAST:
+                return None
+            limit = max(_LEAST, limit // 4)
             body = self._body(span, limit)
-        if len(body) > self._span_bytes:
-            return None
-        return Item(self.context(span), body)
+        return body
+
+    def _bare(self, span: Any) -> Any:
+        return BareSpan(span)
 
     def context(self, span: Any) -> Context:
         """Resource and scope of ``span``, encoded once for each pair."""
@@ -259,28 +277,3 @@ def _shorten_value(value: Any, limit: int) -> Any:
         # Arrays of attributes have one type: a note can only be added to text.
         return [*kept, f"…[{len(value) - len(kept)} more]"] if all(isinstance(item, str) for item in value) else kept
     return cut(str(value), limit)
-
-
-def request(items: Iterable[Item]) -> bytes:
-    """One OTLP request: items grouped by resource, then by scope. The same shape serves spans and logs."""
-    resources: dict[bytes, dict[bytes, list[bytes]]] = {}
-    last: Context | None = None
-    bodies: list[bytes] = []
-    for item in items:
-        if item.context is not last:
-            last = item.context
-            bodies = resources.setdefault(last.resource, {}).setdefault(last.scope, [])
-        bodies.append(field(b"\x12", item.body))
-    return b"".join(
-        field(b"\x0a", resource + b"".join(field(b"\x12", scope + b"".join(bodies)) for scope, bodies in scopes.items()))
-        for resource, scopes in resources.items()
-    )
-
-
-def interrupted(body: bytes, end_ns: int, attribute: str, value: str) -> bytes:
-    """The bytes of a started span, ended by a crash at ``end_ns``.
-
-    Of a field that comes twice the last one counts, and messages are merged: so it is enough to append.
-    """
-    status = field(b"\x12", b"the process ended during this call") + b"\x18\x02"
-    return body + b"\x41" + pack_fixed64(end_ns) + field(b"\x7a", status) + field(b"\x4a", key_value(attribute, value))

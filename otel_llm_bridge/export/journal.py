@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from ..semconv import litellm as names
-from .encoding import Context, Encoder, Item, interrupted
+from .encoding import Encoder
+from .items import Context, Item, interrupted
 from .segment import CONTEXT, KEY_SIZE, SPAN, STARTED, Segment
 
 
@@ -39,8 +40,7 @@ class Journal:
             item = self._encoder.encode(span)
         except Exception:  # the span itself is not affected
             return
-        if item is not None:
-            self._spool.started(item)
+        self._spool.started(item)
 
 
 class InFlight:

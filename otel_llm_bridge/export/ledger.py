@@ -35,7 +35,6 @@ class Reason(str, enum.Enum):
 
     QUEUE_FULL = "queue_full"
     AFTER_SHUTDOWN = "after_shutdown"
-    TOO_LARGE = "too_large"
     ENCODING = "encoding"
     #: The oldest spans of a full spool.
     EVICTED = "evicted"

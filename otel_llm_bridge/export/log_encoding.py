@@ -5,10 +5,33 @@ Source of the field numbers: opentelemetry-proto, ``logs/v1/logs.proto``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from .encoding import Context, Encoder
+from .encoding import Encoder
+from .items import Context
 from .wire import field, pack_fixed64, utf8, varint
+
+
+class BareRecord:
+    """A log record without body and attributes. The attributes are counted as dropped."""
+
+    body = None
+    attributes: Mapping[str, Any] = {}
+
+    def __init__(self, span: Any) -> None:
+        self._record = span.log_record
+        self.log_record = self
+        self.dropped_attributes = _dropped(span) + len(self._record.attributes or ())
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._record, name)
+
+
+def _dropped(span: Any) -> int:
+    """How many attributes the SDK has dropped: with older versions of OpenTelemetry the record itself knows."""
+    known: int | None = getattr(span, "dropped_attributes", None)
+    return known or getattr(span.log_record, "dropped_attributes", 0) or 0
 
 
 class LogEncoder(Encoder):
@@ -19,6 +42,9 @@ class LogEncoder(Encoder):
         # With older versions of OpenTelemetry the record itself has the resource.
         owner = span if hasattr(span, "resource") else span.log_record
         return self._context(owner.resource, span.instrumentation_scope)
+
+    def _bare(self, span: Any) -> Any:
+        return BareRecord(span)
 
     def _body(self, span: Any, limit: int) -> bytes:
         record = span.log_record
@@ -34,9 +60,7 @@ class LogEncoder(Encoder):
             parts.append(field(b"\x2a", self._any("body", record.body, limit, shortened)))
         parts += self._attributes(b"\x32", record.attributes, limit, shortened)
         parts += self._told(b"\x32", shortened, limit)
-        # The same for the number of attributes that were dropped.
-        dropped = getattr(span, "dropped_attributes", None) or getattr(record, "dropped_attributes", 0)
-        if dropped:
+        if dropped := _dropped(span):
             parts.append(b"\x38" + varint(dropped))
         if record.trace_flags:
             parts.append(b"\x45" + int(record.trace_flags).to_bytes(4, "little"))

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from typing import Final
 from zlib import crc32
 
-from .encoding import Context
+from .items import Context
 
 SUFFIX: Final = ".seg"
 #: A file that is not a segment yet.

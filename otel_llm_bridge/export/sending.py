@@ -7,7 +7,7 @@ from typing import Final
 
 from ..guard import logger
 from .batch import Batch, Store
-from .encoding import Item, request
+from .items import Item, request
 from .ledger import Ledger, State
 from .transport import Outcome, Transport, Verdict
 

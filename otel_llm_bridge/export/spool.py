@@ -17,7 +17,7 @@ from typing import Final
 
 from ..guard import logger
 from .batch import Batch
-from .encoding import Item
+from .items import Item
 from .journal import InFlight, left_open
 from .ledger import Ledger, Reason, State
 from .segment import CONTEXT, SPAN, STARTED, Segment

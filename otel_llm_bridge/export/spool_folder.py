@@ -7,7 +7,7 @@ import time
 from typing import Final
 
 from ..guard import logger
-from .encoding import Item, request
+from .items import Item, request
 from .segment import CONTEXT, NEW_SUFFIX, SUFFIX, Segment, is_owned
 
 QUARANTINE_SUFFIX: Final = ".otlp"

@@ -22,7 +22,8 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, T
 from opentelemetry.trace.status import Status, StatusCode
 
 from otel_llm_bridge import events
-from otel_llm_bridge.export.encoding import Encoder, interrupted, request
+from otel_llm_bridge.export.encoding import Encoder
+from otel_llm_bridge.export.items import interrupted, request
 from otel_llm_bridge.export.limits import cut, shorten
 from otel_llm_bridge.export.log_encoding import LogEncoder
 from otel_llm_bridge.semconv import litellm as names
@@ -63,7 +64,7 @@ def _ours(spans: list[ReadableSpan], encoder: Encoder | None = None) -> ExportTr
     encoder = encoder or Encoder()
     items = [encoder.encode(span) for span in spans]
     assert all(items)
-    return ExportTraceServiceRequest.FromString(request(item for item in items if item))
+    return ExportTraceServiceRequest.FromString(request(items))
 
 
 def _by_context(message: ExportTraceServiceRequest) -> list[Any]:
@@ -123,7 +124,7 @@ def test_the_bytes_of_log_records_mean_the_same_as_those_of_the_sdk(body: Any, a
     """Body, attributes, severity, times, ids and the event's name of random records are what the SDK's encoder makes of them."""
     records = _records(body, context=context, **attributes)
     items = [LogEncoder().encode(record) for record in records]
-    ours = ExportLogsServiceRequest.FromString(request(item for item in items if item))
+    ours = ExportLogsServiceRequest.FromString(request(items))
     assert MessageToDict(ours) == MessageToDict(encode_logs(records))
 
 
@@ -132,7 +133,7 @@ def test_a_log_record_that_is_too_long_is_shortened_and_says_so() -> None:
     messages = [{"role": "user", "parts": [{"type": "text", "content": "é" * 5000}]}, {"role": "assistant", "parts": []}]
     (record,) = _records({"text": "x" * 9000}, long=messages if events.takes_structures() else "y" * 9000)
     item = LogEncoder(attribute_bytes=1024).encode(record)
-    assert item is not None and len(item.body) < 3 * 1024
+    assert len(item.body) < 3 * 1024
     (read,) = ExportLogsServiceRequest.FromString(request([item])).resource_logs[0].scope_logs[0].log_records
     assert read.body.kvlist_value.values[0].value.string_value.endswith("[9000 bytes]")
     told = {pair.key: pair.value for pair in read.attributes}
@@ -212,18 +213,55 @@ def test_a_cut_never_splits_a_character(text: str, limit: int) -> None:
     assert len(cut(text, limit).encode()) <= limit
 
 
-def test_a_huge_span_is_made_to_fit_and_an_impossible_one_is_refused() -> None:
-    """Many values that are each within the limit are shortened together; a span of names alone gives None."""
+class _Odd(str):
+    """A text that cannot be encoded."""
+
+    __slots__ = ()
+
+    def encode(self, *_: Any) -> bytes:
+        raise LookupError("no such thing")
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{f"key{i:0200}": i for i in range(1000)}, {"fine": 1, "odd": _Odd("x" * 100)}],
+    ids=["names alone are too many", "a value that raises"],
+)
+def test_a_span_that_cannot_be_encoded_as_a_whole_keeps_its_place(attributes: dict[str, Any]) -> None:
+    """It says where it belongs, when it was and how it ended; OTLP's counts say what is missing."""
+    parent, context = SpanContext(1, 3, False, TraceFlags(1)), SpanContext(1, 2, False, TraceFlags(1))
+    span = ReadableSpan(
+        "n", context, parent, Resource({"service.name": "s"}), attributes, [Event("e", attributes)], [Link(parent, attributes)],
+        status=Status(StatusCode.ERROR, "why"), start_time=1, end_time=2,
+    )  # fmt: skip
+    encoder = Encoder(attribute_bytes=64_000, span_bytes=100_000)
+    whole = MessageToDict(_ours([ReadableSpan("n", context, parent, span.resource, status=span.status, start_time=1, end_time=2)], encoder))
+    bare = MessageToDict(_ours([span], encoder))
+    (kept,) = bare["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    missing = {"droppedAttributesCount": len(attributes), "droppedEventsCount": 1, "droppedLinksCount": 1}
+    assert {name: kept.pop(name) for name in missing} == missing
+    assert bare == whole
+
+
+def test_a_log_record_that_cannot_be_encoded_as_a_whole_keeps_its_place() -> None:
+    """Its ids, its severity and its name stay; OTLP's count says what is missing."""
+    (record,) = _records({"text": "t"}, **{f"key{i:0200}": i for i in range(100)})
+    item = LogEncoder(attribute_bytes=1024, span_bytes=2000).encode(record)
+    (read,) = ExportLogsServiceRequest.FromString(request([item])).resource_logs[0].scope_logs[0].log_records
+    assert (read.dropped_attributes_count, len(read.attributes), read.HasField("body")) == (100, 0, False)
+    assert read.trace_id == (1).to_bytes(16, "big")
+
+
+def test_a_huge_span_is_made_to_fit() -> None:
+    """Many values that are each within the limit are shortened together."""
     encoder = Encoder(attribute_bytes=64_000, span_bytes=100_000)
     item = encoder.encode(_span(**{f"key{i}": "v" * 50_000 for i in range(20)}))
-    assert item is not None and len(item.body) <= 100_000
-    assert encoder.encode(_span(**{f"key{i:0200}": i for i in range(1000)})) is None
+    assert len(item.body) <= 100_000
 
 
 def test_an_interrupted_span_has_an_end_a_status_and_an_attribute() -> None:
     """The bytes appended to a started span read back as its end, status ERROR and the outcome."""
     item = Encoder().encode(_span(model="m"))
-    assert item is not None
     body = interrupted(item.body, 99, names.SPAN_OUTCOME, names.OUTCOME_INTERRUPTED)
     span = ExportTraceServiceRequest.FromString(request([type(item)(item.context, body)])).resource_spans[0].scope_spans[0].spans[0]
     assert (span.end_time_unix_nano, span.status.code) == (99, 2)

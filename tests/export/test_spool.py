@@ -14,7 +14,7 @@ import pytest
 from otel_llm_bridge import cli
 from otel_llm_bridge.export import spool_admin
 from otel_llm_bridge.export.batch import Batch
-from otel_llm_bridge.export.encoding import Context, Item
+from otel_llm_bridge.export.items import Context, Item
 from otel_llm_bridge.export.ledger import Ledger, State
 from otel_llm_bridge.export.segment import SPAN, Segment
 from otel_llm_bridge.export.spool import Spool

@@ -1,0 +1,55 @@
+"""What is delivered: one encoded span or log record, and the requests that are made of them.
+
+An OTLP request is the concatenation of its parts, so the same bytes go to the disk and into the request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .wire import field, key_value, pack_fixed64
+
+
+class Context(NamedTuple):
+    """Resource and scope of an item: the parts of ``ResourceSpans`` and ``ScopeSpans`` beside the spans."""
+
+    resource: bytes
+    scope: bytes
+
+
+class Item(NamedTuple):
+    """One encoded span or log record."""
+
+    context: Context
+    body: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in a request or in a segment, at most: with tags, lengths and a resource of its own."""
+        return len(self.body) + len(self.context.resource) + len(self.context.scope) + 64
+
+
+def request(items: Iterable[Item]) -> bytes:
+    """One OTLP request: items grouped by resource, then by scope. The same shape serves spans and logs."""
+    resources: dict[bytes, dict[bytes, list[bytes]]] = {}
+    last: Context | None = None
+    bodies: list[bytes] = []
+    for item in items:
+        if item.context is not last:
+            last = item.context
+            bodies = resources.setdefault(last.resource, {}).setdefault(last.scope, [])
+        bodies.append(field(b"\x12", item.body))
+    return b"".join(
+        field(b"\x0a", resource + b"".join(field(b"\x12", scope + b"".join(bodies)) for scope, bodies in scopes.items()))
+        for resource, scopes in resources.items()
+    )
+
+
+def interrupted(body: bytes, end_ns: int, attribute: str, value: str) -> bytes:
+    """The bytes of a started span, ended by a crash at ``end_ns``.
+
+    Of a field that comes twice the last one counts, and messages are merged: so it is enough to append.
+    """
+    status = field(b"\x12", b"the process ended during this call") + b"\x18\x02"
+    return body + b"\x41" + pack_fixed64(end_ns) + field(b"\x7a", status) + field(b"\x4a", key_value(attribute, value))
