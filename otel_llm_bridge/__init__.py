@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from .content.exporters import RedactingExporter, RedactingLogExporter
     from .export.pipeline import flush, flush_after, stats
     from .instrumentor import LiteLLMInstrumentor
+    from .suppression import suppressed
     from .threads import run_in_context, wrap_executor
-    from .who import attributes, get_trace_id, suppressed
+    from .trace_ids import get_trace_id
+    from .who import attributes
 
 __all__ = [
     "ContentPolicy",
@@ -47,10 +49,10 @@ _HOMES = {
     "attributes": "who",
     "flush": "export.pipeline",
     "flush_after": "export.pipeline",
-    "get_trace_id": "who",
+    "get_trace_id": "trace_ids",
     "run_in_context": "threads",
     "stats": "export.pipeline",
-    "suppressed": "who",
+    "suppressed": "suppression",
     "wrap_executor": "threads",
 }
 _MODULES = ("callbacks", "redactors")

@@ -26,7 +26,7 @@ from .logical import LogicalCall
 from .patching import Patch, Target, apply, restore
 from .providers import SCOPE
 from .semconv import gen_ai, openinference
-from .who import is_suppressed
+from .suppression import is_suppressed
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

@@ -5,14 +5,10 @@
 
 The values travel in the OpenTelemetry Context: they reach the span of the logical call, each attempt and the
 log records, across threads and tasks that inherit the Context, and nothing of them is sent to the provider.
-
-In the same way `suppressed` says that a call is nobody's, and `get_trace_id` leads from an answer back to its trace.
 """
 
 from __future__ import annotations
 
-import weakref
-from collections import OrderedDict
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -21,17 +17,13 @@ from opentelemetry import baggage
 from opentelemetry import context as context_api
 
 from .guard import logger
-from .locks import lock
 from .semconv import gen_ai
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Span
-
     from .content.policy import ContentPolicy
     from .settings import Settings
 
 _ATTRIBUTES: Final = context_api.create_key("otel_llm_bridge-attributes")
-_SUPPRESSED: Final = context_api.create_key("otel_llm_bridge-suppressed")
 
 Values = dict[str, Any]
 
@@ -58,37 +50,7 @@ def attributes(
         facts["tags"] = [*facts.get("tags", ()), *map(str, [tags] if isinstance(tags, str) else tags)]
     if more:
         facts["metadata"] = {**facts.get("metadata", {}), **more}
-    with _attached(_ATTRIBUTES, facts):
-        yield
-
-
-@contextmanager
-def suppressed() -> Generator[None, None, None]:
-    """Record nothing of the calls that are made in the block: no span, no event, no metric."""
-    with _attached(_SUPPRESSED, True):
-        yield
-
-
-def silence() -> context_api.Context:
-    """The current Context as it is in a `suppressed` block."""
-    return context_api.set_value(_SUPPRESSED, True)
-
-
-def is_suppressed() -> bool:
-    """Whether the running code is in a `suppressed` block, or in one of OpenTelemetry's own."""
-    context = context_api.get_current()
-    return not _SUPPRESSING.isdisjoint(context) and any(context.get(key) for key in _SUPPRESSING)
-
-
-# The API's key got its public helper, and its name without "-key", at different times.
-_SUPPRESSING: Final = frozenset(
-    {_SUPPRESSED, getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"), "suppress_instrumentation"}
-)
-
-
-@contextmanager
-def _attached(key: str, value: Any) -> Generator[None, None, None]:
-    token = context_api.attach(context_api.set_value(key, value))
+    token = context_api.attach(context_api.set_value(_ATTRIBUTES, facts))
     try:
         yield
     finally:
@@ -164,65 +126,3 @@ class Who:
         if isinstance(value, (list, tuple, set, frozenset)):
             return [self._policy.label(str(item)) for item in value]
         return self._policy.label(str(value))
-
-
-# --- from a response to its trace ----------------------------------------------------------------------
-
-
-class _Traces:
-    """The trace of each response that is still alive: weak, so that it keeps none of them alive.
-
-    Responses compare by value and have no hash, so they are found by identity. A response that takes no weak
-    reference (a plain ``dict``) is found by its id, among the last few.
-    """
-
-    _LAST: Final = 1024
-
-    def __init__(self) -> None:
-        self._alive: dict[int, tuple[weakref.ref[Any], int]] = {}
-        self._by_id: OrderedDict[str, int] = OrderedDict()
-        self._lock = lock()
-
-    def remember(self, response: Any, trace_id: int) -> None:
-        key = id(response)
-        try:
-            reference = weakref.ref(response, lambda _: self._alive.pop(key, None))
-        except TypeError:
-            response_id = response.get("id") if isinstance(response, Mapping) else None
-            if isinstance(response_id, str):
-                with self._lock:
-                    self._by_id[response_id] = trace_id
-                    if len(self._by_id) > self._LAST:
-                        self._by_id.popitem(last=False)
-            return
-        self._alive[key] = (reference, trace_id)
-
-    def find(self, response: Any) -> int | None:
-        found = self._alive.get(id(response))
-        if found is not None and found[0]() is response:
-            return found[1]
-        response_id = response.get("id") if isinstance(response, Mapping) else None
-        return self._by_id.get(response_id) if isinstance(response_id, str) else None
-
-
-_traces: Final = _Traces()
-
-
-def remember(response: Any, span: Span) -> None:
-    """``span`` is the one of the call that gave ``response``."""
-    if response is not None:
-        _traces.remember(response, span.get_span_context().trace_id)
-
-
-def get_trace_id(response: Any) -> str | None:
-    """The trace of the call that gave ``response``: 32 hexadecimal digits.
-
-    Args:
-        response: what a call returned, a stream included, and nothing else of it is needed.
-
-    Returns:
-        The id, or ``None`` for what no recorded call has returned. For responses that are plain
-        dictionaries (``anthropic.messages``) the last 1,024 of the process are known.
-    """
-    found = _traces.find(response)
-    return f"{found:032x}" if found else None

@@ -10,7 +10,8 @@ from opentelemetry import context as context_api
 from ..guard import guarded
 from ..invocation import Invocation, Owed, detach
 from ..patching import Target
-from ..who import remember, silence
+from ..suppression import suppressed_context
+from ..trace_ids import remember
 from . import answers, conversations
 from .access import Facts, first, get
 
@@ -30,7 +31,7 @@ class Silence:
     owed: Owed | None = None
 
     def __enter__(self) -> Silence:
-        self._context = silence()
+        self._context = suppressed_context()
         self._token = context_api.attach(self._context)
         return self
 

@@ -20,7 +20,7 @@ from ..neighbours import SUPPRESS
 from ..propagation import Traceparent
 from ..semconv import gen_ai
 from ..streams import StreamRecorder, is_stream, proxy_for
-from ..who import is_suppressed
+from ..suppression import is_suppressed
 from . import access, beside, caching, chunks, pricing, reading, telling
 from .wrap_points import Family
 

@@ -14,7 +14,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk._logs import LoggerProvider, export
 
 import otel_llm_bridge
-from otel_llm_bridge import who
+from otel_llm_bridge import trace_ids
 from tests.conftest import Bridge
 from tests.demo.families import BY_NAME, FAMILIES, MESSAGES, Family
 from tests.privacy.test_content import MemoryLogs, make
@@ -152,14 +152,14 @@ def test_no_growth(provider: Any, bridge: Bridge) -> None:
     import litellm
 
     gc.collect()
-    before = len(who._traces._alive)
+    before = len(trace_ids._traces._alive)
     for _ in range(20):
         litellm.completion(**CHAT, api_base=provider.api_base)
     gc.collect()
-    assert len(who._traces._alive) <= before + 2, "LiteLLM itself may hold the last one"
+    assert len(trace_ids._traces._alive) <= before + 2, "LiteLLM itself may hold the last one"
     for number in range(3000):
-        who.remember({"id": str(number)}, trace.INVALID_SPAN)
-    assert len(who._traces._by_id) == 1024
+        trace_ids.remember({"id": str(number)}, trace.INVALID_SPAN)
+    assert len(trace_ids._traces._by_id) == 1024
     assert otel_llm_bridge.get_trace_id(object()) is None
 
 

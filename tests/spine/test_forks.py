@@ -74,4 +74,4 @@ def test_whatever_lock_is_held() -> None:
     done = subprocess.run([sys.executable, "-c", _PROGRAM], env=environment, capture_output=True, text=True, timeout=120, check=False)
     said, homes = (done.stdout.splitlines() + ["", ""])[:2]
     assert said == "gpt-4o-mini gpt-4o-mini gpt-4o", done.stderr
-    assert {"otel_llm_bridge.callbacks.registry", "otel_llm_bridge.guard", "otel_llm_bridge.series", "otel_llm_bridge.who"} <= set(homes.split())
+    assert {"otel_llm_bridge.callbacks.registry", "otel_llm_bridge.guard", "otel_llm_bridge.series", "otel_llm_bridge.trace_ids"} <= set(homes.split())

@@ -1,0 +1,72 @@
+"""From what a call has returned back to its trace."""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from .locks import lock
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+
+class _Traces:
+    """The trace of each response that is still alive: weak, so that it keeps none of them alive.
+
+    Responses compare by value and have no hash, so they are found by identity. A response that takes no weak
+    reference (a plain ``dict``) is found by its id, among the last few.
+    """
+
+    _LAST: Final = 1024
+
+    def __init__(self) -> None:
+        self._alive: dict[int, tuple[weakref.ref[Any], int]] = {}
+        self._by_id: OrderedDict[str, int] = OrderedDict()
+        self._lock = lock()
+
+    def remember(self, response: Any, trace_id: int) -> None:
+        key = id(response)
+        try:
+            reference = weakref.ref(response, lambda _: self._alive.pop(key, None))
+        except TypeError:
+            response_id = response.get("id") if isinstance(response, Mapping) else None
+            if isinstance(response_id, str):
+                with self._lock:
+                    self._by_id[response_id] = trace_id
+                    if len(self._by_id) > self._LAST:
+                        self._by_id.popitem(last=False)
+            return
+        self._alive[key] = (reference, trace_id)
+
+    def find(self, response: Any) -> int | None:
+        found = self._alive.get(id(response))
+        if found is not None and found[0]() is response:
+            return found[1]
+        response_id = response.get("id") if isinstance(response, Mapping) else None
+        return self._by_id.get(response_id) if isinstance(response_id, str) else None
+
+
+_traces: Final = _Traces()
+
+
+def remember(response: Any, span: Span) -> None:
+    """``span`` is the one of the call that gave ``response``."""
+    if response is not None:
+        _traces.remember(response, span.get_span_context().trace_id)
+
+
+def get_trace_id(response: Any) -> str | None:
+    """The trace of the call that gave ``response``: 32 hexadecimal digits.
+
+    Args:
+        response: what a call returned, a stream included, and nothing else of it is needed.
+
+    Returns:
+        The id, or ``None`` for what no recorded call has returned. For responses that are plain
+        dictionaries (``anthropic.messages``) the last 1,024 of the process are known.
+    """
+    found = _traces.find(response)
+    return f"{found:032x}" if found else None
