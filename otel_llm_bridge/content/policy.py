@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import redactors
-from ..export.limits import cut, shorten
 from ..guard import logger, report
+from ..shortening import cut, shorten
 from . import conversation as parts
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 
 from ..guard import report
 from ..semconv import litellm as names
+from ..shortening import cut, fit, shorten
 from .items import Context, Item
-from .limits import cut, fit, shorten
 from .wire import SMALL, any_value, field, key_value, pack_double, pack_fixed64, utf8, varint
 
 _pack_time = struct.Struct("<BQBQ").pack

@@ -24,9 +24,9 @@ from opentelemetry.trace.status import Status, StatusCode
 from otel_llm_bridge import events
 from otel_llm_bridge.export.encoding import Encoder
 from otel_llm_bridge.export.items import interrupted, request
-from otel_llm_bridge.export.limits import cut, shorten
 from otel_llm_bridge.export.log_encoding import LogEncoder
 from otel_llm_bridge.semconv import litellm as names
+from otel_llm_bridge.shortening import cut, shorten
 
 _text = st.text(max_size=90)
 _scalar = st.one_of(_text, st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False))
