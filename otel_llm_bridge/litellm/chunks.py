@@ -50,8 +50,9 @@ class ChatChunks:
         given = [*chunks, self._last]
         facts: Facts = {"response_id": get(given[0], "id"), "response_model": get(given[0], "model")}
         facts["finish_reasons"] = _finish_reasons(given, self._invocation.facts.get("choice_count", 1))
-        # What the caller is given may have LiteLLM's own count in the place of the provider's.
-        reported = access.column(chunks, "usage") if self._own is None else []
+        # What the caller is given may have LiteLLM's own count in the place of the provider's; what it puts together has not.
+        kept = self._invocation.kept["chunks"] or chunks
+        reported = [] if kept is self._own else access.column(kept, "usage")
         for usage in reported:
             # Some providers tell the input with the first chunk and the output with the last, and 0 for the other.
             told = read_usage(usage)

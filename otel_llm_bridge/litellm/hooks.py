@@ -68,7 +68,7 @@ def _succeeded(invocation: Invocation, told: dict[str, Any]) -> dict[str, Any] |
 def _rebuilt(invocation: Invocation, told: dict[str, Any]) -> None:
     """``stream_chunk_builder``: LiteLLM has put the chunks together; its usage and cost come from that."""
     if not invocation.finished:
-        invocation.kept["rebuilt"] = told["result"]
+        invocation.kept["rebuilt"], invocation.kept["chunks"] = told["result"], told["chunks"]
 
 
 def _service(_invocation: Invocation, told: dict[str, Any]) -> dict[str, Any] | None:

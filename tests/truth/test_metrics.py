@@ -175,15 +175,27 @@ def test_tokens_are_those_that_the_provider_reported(record: Callable[..., Recor
     assert (read.value, read.attributes["gen_ai.token.modality"]) == (0, "unknown")
 
 
-def test_tokens_that_the_provider_reported_of_a_text(record: Callable[..., Recording], provider: FakeProvider) -> None:
-    """A text completion of a chat model is read through a wrapper around LiteLLM's: what the provider reported is measured."""
+@pytest.mark.parametrize("reported", [True, False], ids=["reported", "not reported"])
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+@pytest.mark.parametrize("model", ["openai/gpt-4o-mini", "text-completion-openai/gpt-3.5-turbo-instruct"])
+async def test_tokens_of_a_text(
+    model: str, is_async: bool, reported: bool, record: Callable[..., Recording], provider: FakeProvider
+) -> None:
+    """Streams of text, which LiteLLM makes from a chat model's and from a text model's, say whose figure their tokens are."""
     recorded = record(metrics="released")
-    asked = {"model": "openai/gpt-4o-mini", "prompt": "Hi you", "api_base": provider.api_base, "api_key": "sk-test"}
-    list(litellm.text_completion(**asked, stream=True, stream_options={"include_usage": True}))
+    asked = {
+        "model": model, "prompt": "Hi you", "stream": True, "stream_options": {"include_usage": True},
+        "api_base": provider.at("ok" if reported else "no-usage", "/v1"), "api_key": "sk-test",
+    }  # fmt: skip
+    if is_async:
+        assert [chunk async for chunk in await litellm.atext_completion(**asked)]
+    else:
+        assert [*litellm.text_completion(**asked)]
 
     (span,) = recorded.inference()
-    assert span["litellm.usage.source"] == "provider"
-    assert {point.attributes["gen_ai.token.type"]: point.sum for point in recorded.points(TOKENS)} == {"input": 2, "output": 12}
+    assert span["litellm.usage.source"] == ("provider" if reported else "litellm_estimate")
+    measured = {point.attributes["gen_ai.token.type"]: point.sum for point in recorded.points(TOKENS)}
+    assert measured == ({"input": 2, "output": 12} if reported else {})
 
 
 @pytest.mark.parametrize("setting", ["released", "latest", "both", "none"])
