@@ -21,7 +21,8 @@ from typing import Final
 from zlib import crc32
 
 from otel_llm_bridge.export.items import Context
-from otel_llm_bridge.export.segment import SPAN, Segment
+from otel_llm_bridge.export.record import ITEM
+from otel_llm_bridge.export.segment import Segment
 
 _RECORD: Final = os.urandom(450)
 _CONTEXT: Final = Context(b"\x0a\x00", b"\x0a\x00")
@@ -35,7 +36,7 @@ Append = Callable[[], object]
 def mapped(folder: Path) -> Iterator[Append]:
     """What the spool does: a record into an allocated memory map, with checksum and commit offset."""
     segment = Segment.create(str(folder / "a.seg"), 8 << 20)
-    yield lambda: segment.append(SPAN, _CONTEXT, _RECORD)
+    yield lambda: segment.append(ITEM, _CONTEXT, _RECORD)
     segment.close()
 
 

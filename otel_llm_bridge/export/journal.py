@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from ..semconv import litellm as names
 from .encoding import Encoder
 from .items import Context, Item, interrupted
-from .segment import CONTEXT, KEY_SIZE, SPAN, STARTED, Segment
+from .record import CONTEXT, ITEM, STARTED
+from .segment import KEY_SIZE, Segment
 
 
 class Notes(Protocol):
@@ -90,7 +91,7 @@ def left_open(segment: Segment) -> list[Item]:
             continue
         last_ns = max(last_ns, record.time_ns)
         context, body = segment.item(record.payload)
-        if record.kind == SPAN:
+        if record.kind == ITEM:
             left.pop(body[:KEY_SIZE], None)
         elif record.kind == STARTED and context is not None:
             left[body[:KEY_SIZE]] = (context, body)

@@ -5,14 +5,13 @@ copied; that takes a microsecond and no system call (the measurement is in ``doc
 writing to a hole of a sparse file on a full disk raises SIGBUS.
 
 Header: magic, version, pid, time of creation, commit offset, acknowledgement offset, time of the last sign of
-life, "continued". A record: marker, length, CRC-32 of the rest, kind, time, payload. Bytes behind the commit
-offset do not count. The owner holds an exclusive ``flock``; a file that nobody has locked is an orphan.
+life, "continued". Bytes behind the commit offset do not count. The owner holds an exclusive ``flock``; a file that
+nobody has locked is an orphan.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import fcntl
 import mmap
@@ -20,10 +19,10 @@ import os
 import struct
 import time
 from collections.abc import Iterator
-from typing import Final
-from zlib import crc32
+from typing import Final, NamedTuple
 
-from .items import Context
+from .items import Context, Item
+from .record import CONTEXT, HEAD_SIZE, ITEM, Record, put, scan
 
 SUFFIX: Final = ".seg"
 #: A file that is not a segment yet.
@@ -33,28 +32,19 @@ _VERSION: Final = 1
 _HEADER_SIZE: Final = 64
 _HEADER: Final = struct.Struct("<8sIIQ")
 _COMMIT_AT, _ACK_AT, _ALIVE_AT, _CONTINUED_AT = 24, 32, 40, 48
-_MARK: Final = b"\xf5OLB"
-_RECORD: Final = struct.Struct("<4sIIBQ")
-_RECORD_SIZE: Final = _RECORD.size
-_RECORD_TAIL: Final = struct.Struct("<BQ")
 _U64: Final = struct.Struct("<Q")
 _U32: Final = struct.Struct("<I")
 _TWO_U32: Final = struct.Struct("<II")
-
-#: Kinds of records: resource and scope under a number, an ended span, a span that has started.
-CONTEXT, SPAN, STARTED = 1, 2, 3
 
 #: A span's bytes begin with its trace id and its span id, always in this many bytes (see `encoding`).
 KEY_SIZE: Final = 28
 
 
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """One record, and where the next one begins."""
+class Taken(NamedTuple):
+    """What `Segment.read` found: items, how many more were too old, and where the rest begins."""
 
-    kind: int
-    time_ns: int
-    payload: bytes
+    items: list[Item]
+    expired: int
     end: int
 
 
@@ -69,8 +59,8 @@ class Segment:
         self._map = mmap.mmap(descriptor, size, flags=flags)
         self.end = _HEADER_SIZE
         self._numbers: dict[Context, int] = {}
-        #: Spans written here, and how many of them are settled.
-        self.spans = 0
+        #: Items written here, and how many of them are settled.
+        self.written = 0
         self.settled = 0
         self.corrupt = 0
         self.contexts: dict[int, Context] = {}
@@ -211,7 +201,7 @@ class Segment:
     # -- writing -----------------------------------------------------------------------------------------
 
     def append(self, kind: int, context: Context, body: bytes) -> bool:
-        """Write one span; ``False`` when there is no room."""
+        """Write one item; ``False`` when there is no room."""
         number = self._numbers.get(context)
         if number is None:
             number = len(self._numbers) + 1
@@ -222,20 +212,17 @@ class Segment:
             self.contexts[number] = context
         if not self._write(kind, _U32.pack(number) + body):
             return False
-        self.spans += kind == SPAN
+        self.written += kind == ITEM
         return True
 
     def _write(self, kind: int, payload: bytes) -> bool:
         begin = self.end
-        end = begin + _RECORD_SIZE + len(payload)
+        end = begin + HEAD_SIZE + len(payload)
         if end > self.size or self.dead:
             return False
         # Taken first: whoever interrupts this thread writes behind us.
         self.end = end
-        now = time.time_ns()
-        check = crc32(payload, crc32(_RECORD_TAIL.pack(kind, now)))
-        _RECORD.pack_into(self._map, begin, _MARK, len(payload), check, kind, now)
-        self._map[begin + _RECORD_SIZE : end] = payload
+        put(self._map, begin, kind, payload)
         _U64.pack_into(self._map, _COMMIT_AT, self.end)
         return True
 
@@ -243,23 +230,33 @@ class Segment:
 
     def records(self, offset: int = _HEADER_SIZE) -> Iterator[Record]:
         """Records from ``offset`` on. One whose bytes do not match is counted in `corrupt` and skipped."""
-        data = self._map
-        end = int(_U64.unpack_from(data, _COMMIT_AT)[0])
-        end = min(end, self.size)
-        while offset + _RECORD_SIZE <= end:
-            mark, length, check, kind, now = _RECORD.unpack_from(data, offset)
-            after = offset + _RECORD_SIZE + length
-            if mark == _MARK and after <= end:
-                payload = data[offset + _RECORD_SIZE : after]
-                if crc32(payload, crc32(_RECORD_TAIL.pack(kind, now))) == check:
-                    yield Record(kind, now, payload, after)
-                    offset = after
-                    continue
-            self.corrupt += 1
-            # The length cannot be trusted: look for the next record that begins like one.
-            offset = data.find(_MARK, offset + 1, end)
-            if offset < 0:
-                return
+        end = int(_U64.unpack_from(self._map, _COMMIT_AT)[0])
+        for record in scan(self._map, offset, min(end, self.size)):
+            if record is None:
+                self.corrupt += 1
+            else:
+                yield record
+
+    def read(self, most: int, most_bytes: int, oldest_ns: int) -> Taken:
+        """The next ended items that nobody has taken, at most so many and so large together, none older than ``oldest_ns``."""
+        items: list[Item] = []
+        size, end, expired = 0, self.taken, 0
+        for record in self.records(self.taken):
+            if record.kind == CONTEXT:
+                self.read_context(record.payload)
+            elif record.kind == ITEM:
+                context, body = self.item(record.payload)
+                if context is None:
+                    self.corrupt += 1
+                elif record.time_ns < oldest_ns:
+                    expired += 1
+                else:
+                    size += (item := Item(context, body)).size
+                    if items and (size > most_bytes or len(items) >= most):
+                        break
+                    items.append(item)
+            end = record.end
+        return Taken(items, expired, end)
 
     def read_context(self, payload: bytes) -> None:
         """Note a record of the kind `CONTEXT`."""
@@ -267,29 +264,13 @@ class Segment:
         self.contexts[number] = Context(payload[8 : 8 + length], payload[8 + length :])
 
     def item(self, payload: bytes) -> tuple[Context | None, bytes]:
-        """Context and bytes of a span's record."""
+        """Context and bytes of a record of the kind `ITEM` or `STARTED`."""
         return self.contexts.get(_U32.unpack_from(payload)[0]), payload[4:]
 
     @property
     def drained(self) -> bool:
         """Whether nothing waits here."""
         return self.ack >= self.end
-
-
-def is_owned(path: str) -> bool:
-    """Whether a living process holds the segment.
-
-    Raises:
-        OSError: it cannot be opened.
-    """
-    descriptor = os.open(path, os.O_RDWR)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
 
 
 def _allocate(descriptor: int, size: int) -> None:

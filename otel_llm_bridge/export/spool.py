@@ -20,17 +20,17 @@ from .batch import Batch
 from .items import Item
 from .journal import InFlight, left_open
 from .ledger import Ledger, Reason, State
-from .segment import CONTEXT, SPAN, STARTED, Segment
+from .record import ITEM, STARTED
+from .segment import Segment
 from .spool_folder import Folder
+from .spool_losses import Losses
+from .spool_orphans import Orphans
 
 _SEGMENT_BYTES: Final = 4 * 1024 * 1024
 #: Segments that the smallest spool holds; eviction takes one at a time.
 _LEAST_SEGMENTS: Final = 8
 _SCAN_EVERY: Final = 2.0
 _RETRY_CREATE_AFTER: Final = 1.0
-#: Orphans held at once; each one takes descriptors.
-_ORPHANS_AT_ONCE: Final = 8
-_WARN_EVERY: Final = 60.0
 #: Part of the spool that quarantined requests may take.
 _QUARANTINE_SHARE: Final = 0.1
 
@@ -51,13 +51,17 @@ class Spool:
         self._folder = Folder(folder)
         self._max_bytes, self._max_age, self._fsync = max_bytes, max_age, fsync
         self._segment_bytes = min(_SEGMENT_BYTES, max_bytes // _LEAST_SEGMENTS // 4096 * 4096)
-        self._ledger: Ledger | None = None
-        self.counts: dict[str, int] = {}
+        self._losses = Losses(folder)
         self._reset()
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What this process could not keep, or found in what others left, by name."""
+        return self._losses.counts
+
     def bind(self, ledger: Ledger) -> None:
-        """The ledger that evictions are entered in."""
-        self._ledger = ledger
+        """The ledger that losses are entered in."""
+        self._losses.ledger = ledger
 
     def _reset(self) -> None:
         # Re-entrant: the garbage collector may end a span while this thread writes another one.
@@ -66,13 +70,12 @@ class Spool:
         self._sequence = 0
         self._own: deque[Segment] = deque()
         self._spare: Segment | None = None
-        self._orphans: deque[Segment] = deque()
+        self._orphans = Orphans(self._folder, self._owner, self._losses, self._lock)
         self._retired: list[Segment] = []
         self._open = InFlight(self._max_bytes // _LEAST_SEGMENTS)
         self._next_scan = 0.0
         self._no_segment_before = 0.0
         self._told = False
-        self._next_warning = 0.0
         self._turn = False
 
     # -- writing ------------------------------------------------------------------------------------------
@@ -81,7 +84,7 @@ class Spool:
         """Write an ended span; ``False`` when the disk does not take it now."""
         with self._lock:
             self._open.remove(item)
-            return self._append(SPAN, item)
+            return self._append(ITEM, item)
 
     def started(self, item: Item) -> None:
         """Note a span that has started; it becomes an interrupted one when its end is never written."""
@@ -146,39 +149,23 @@ class Spool:
 
     def _oldest(self) -> Segment | None:
         # The last own segment is being written and stays, unless nothing else is left to give.
-        own = list(self._own)[:-1]
-        candidates = [*self._orphans, *own] or self._adopt_one() or list(self._own)
+        candidates = [*self._orphans.held, *list(self._own)[:-1]]
+        if not candidates:
+            self._orphans.adopt(1)
+            candidates = list(self._orphans.held or self._own)
         return min(candidates, key=lambda segment: segment.created_ns, default=None)
-
-    def _adopt_one(self) -> list[Segment]:
-        for path in self._folder.orphans(self._owner):
-            segment = self._adopt(path)
-            if segment is not None:
-                self._orphans.append(segment)
-                return [segment]
-        return []
 
     def _evict(self, segment: Segment, reason: Reason) -> None:
         """Throw away what waits in ``segment``; what is on its way is settled by its batch."""
         # Whoever reads it just now has not taken anything yet, and must not: it is counted here.
         segment.dead = True
-        lost = sum(1 for record in segment.records(segment.taken) if record.kind == SPAN)
+        lost = sum(1 for record in segment.records(segment.taken) if record.kind == ITEM)
         mine = segment in self._own
-        (self._own if mine else self._orphans).remove(segment)
+        (self._own if mine else self._orphans.held).remove(segment)
         segment.unlink()
         segment.settled += lost
         self._retired.append(segment)
-        self._lose(lost, reason, mine)
-
-    def _lose(self, count: int, reason: Reason, mine: bool) -> None:
-        if not count:
-            return
-        self._count(reason.value if mine else f"{reason.value}_of_others", count)
-        if mine and self._ledger is not None:
-            self._ledger.move(State.SPOOLED, State.DROPPED, count, reason)
-        if time.monotonic() >= self._next_warning:
-            self._next_warning = time.monotonic() + _WARN_EVERY
-            logger.warning("the spool %s loses what it cannot keep: %s", self._folder.path, self.counts)
+        self._losses.lose(lost, reason, mine)
 
     # -- delivering: called by the worker only ------------------------------------------------------------
 
@@ -204,69 +191,44 @@ class Spool:
             # Some were evicted meanwhile: there are others now.
 
     def _from_orphans(self, most: int, most_bytes: int) -> Batch | None:
-        while self._orphans:
-            segment = self._orphans[0]
+        orphans = self._orphans
+        while orphans.held:
+            segment = orphans.held[0]
             batch = self._read(segment, None, most, most_bytes)
             if batch is not None:
                 return batch
-            with self._lock:  # it may have been evicted meanwhile
-                if segment in self._orphans:
-                    self._orphans.remove(segment)
-            if not self._orphans:
-                self._adopt_orphans()
+            orphans.drop(segment)
+            if not orphans.held:
+                orphans.adopt()
         return None
 
     def _read(self, segment: Segment, state: State | None, most: int, most_bytes: int) -> Batch | None:
-        items: list[Item] = []
-        size, end, expired = 0, segment.taken, 0
-        oldest = time.time_ns() - int(self._max_age * 1e9)
-        for record in segment.records(segment.taken):
-            if record.kind == CONTEXT:
-                segment.read_context(record.payload)
-            elif record.kind == SPAN:
-                context, body = segment.item(record.payload)
-                if context is None:
-                    segment.corrupt += 1
-                elif record.time_ns < oldest:
-                    expired += 1
-                else:
-                    size += (item := Item(context, body)).size
-                    if items and (size > most_bytes or len(items) >= most):
-                        break
-                    items.append(item)
-            end = record.end
+        items, expired, end = segment.read(most, most_bytes, time.time_ns() - int(self._max_age * 1e9))
         with self._lock:
             if segment.dead:
                 return None
             segment.taken = end
         if expired:
             segment.settled += expired
-            self._lose(expired, Reason.EXPIRED, state is not None)
+            self._losses.lose(expired, Reason.EXPIRED, state is not None)
         if not items:
             segment.ack = end
             return self._last_of(segment, state, most, most_bytes)
         return Batch(items, state, lambda: self._settled(segment, end, len(items)))
 
     def _last_of(self, segment: Segment, state: State | None, most: int, most_bytes: int) -> Batch | None:
-        """Nothing waits in ``segment`` any longer: an orphan gives up its open spans, then its file."""
+        """Nothing waits in ``segment`` any longer: an orphan gives up its open spans before its file goes."""
         if state is not None:
             return None
         left = [] if segment.continued else left_open(segment)
         if not left:
-            self._drop(segment, self._orphans)
             return None
-        self._count("interrupted", len(left))
-        return Batch(left, None, lambda: self._drop(segment, self._orphans)).within(most, most_bytes)
+        self._losses.count("interrupted", len(left))
+        return Batch(left, None, lambda: self._orphans.drop(segment)).within(most, most_bytes)
 
     def _settled(self, segment: Segment, end: int, count: int) -> None:
         segment.settled += count
         segment.ack = end
-
-    def _drop(self, segment: Segment, segments: deque[Segment]) -> None:
-        with self._lock:
-            if segment in segments:
-                segments.remove(segment)
-                segment.close(unlink=True)
 
     def maintain(self, urgent: bool) -> None:
         """Adopt orphans, keep a spare segment, delete drained ones, give a sign of life."""
@@ -286,29 +248,14 @@ class Spool:
             self._prepare_spare(active)
         if urgent or now >= self._next_scan:
             self._next_scan = now + _SCAN_EVERY
-            self._adopt_orphans()
+            self._orphans.adopt()
             self._folder.sweep()
-
-    def _adopt_orphans(self) -> None:
-        """Take over what has no owner; a few at a time, for each one holds descriptors."""
-        held = {segment.path for segment in self._orphans}
-        for path in self._folder.orphans(self._owner):
-            if len(self._orphans) >= _ORPHANS_AT_ONCE:
-                return
-            segment = None if path in held else self._adopt(path)
-            if segment is not None:
-                self._orphans.append(segment)
 
     def _retire_first(self) -> None:
         segment = self._own.popleft()
-        self._settle_unreadable(segment)
+        # What was written and could not be read again.
+        self._losses.lose(max(0, segment.written - segment.settled), Reason.CORRUPT, True)
         segment.close(unlink=True)
-
-    def _settle_unreadable(self, segment: Segment) -> None:
-        missing = segment.spans - segment.settled
-        if missing > 0:
-            segment.settled += missing
-            self._lose(missing, Reason.CORRUPT, True)
 
     def _prepare_spare(self, active: Segment) -> None:
         """Allocating takes milliseconds: the worker does it before a caller needs it."""
@@ -322,23 +269,9 @@ class Spool:
             if owner == self._owner:
                 self._spare = spare
 
-    def _adopt(self, path: str) -> Segment | None:
-        segment = None
-        try:
-            segment = self._folder.adopt(path)
-        except ValueError:
-            self._count("corrupt_files", 1)
-        if segment is not None and segment.corrupt:
-            self._count("corrupt", segment.corrupt)
-            logger.warning("%s: %d records are corrupt and skipped", path, segment.corrupt)
-        return segment
-
     def quarantine(self, items: list[Item]) -> bool:
         """Keep refused items as an OTLP request in a file; ``False`` when there is no room for it."""
         return self._folder.quarantine(self._owner, items, int(self._max_bytes * _QUARANTINE_SHARE))
-
-    def _count(self, name: str, number: int) -> None:
-        self.counts[name] = self.counts.get(name, 0) + number
 
     # -- the end ------------------------------------------------------------------------------------------
 
@@ -351,17 +284,17 @@ class Spool:
             if self._spare is not None:
                 self._spare.close(unlink=True)
                 self._spare = None
-            for segment in [*self._own, *self._orphans, *self._retired]:
+            for segment in [*self._own, *self._orphans.held, *self._retired]:
                 segment.close(unlink=segment.drained and segment in self._own)
             self._own.clear()
-            self._orphans.clear()
+            self._orphans.held.clear()
             self._retired.clear()
             self._open.clear()
 
     def forget(self) -> None:
         """In a forked child: close the parent's files, without a change to them."""
-        segments = [*self._own, *self._orphans, *self._retired, *([self._spare] if self._spare else [])]
+        segments = [*self._own, *self._orphans.held, *self._retired, *([self._spare] if self._spare else [])]
         for segment in segments:
             segment.close()
-        self.counts.clear()
+        self._losses.forget()
         self._reset()

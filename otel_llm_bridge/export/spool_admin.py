@@ -13,9 +13,10 @@ from ..settings import Settings
 from . import otlp_env
 from .delivery import Delivery
 from .ledger import FlushReport
-from .segment import CONTEXT, NEW_SUFFIX, SPAN, STARTED, SUFFIX, Segment, is_owned
+from .record import CONTEXT, ITEM, STARTED
+from .segment import NEW_SUFFIX, SUFFIX, Segment
 from .spool import Spool
-from .spool_folder import CORRUPT_SUFFIX, QUARANTINE_SUFFIX, SHARES, folder_of
+from .spool_folder import CORRUPT_SUFFIX, QUARANTINE_SUFFIX, SHARES, folder_of, is_owned
 from .transport import connect
 
 
@@ -116,7 +117,7 @@ def _look_into(path: str, found: Status) -> None:
             key = record.payload[4:32]
             if record.kind == STARTED:
                 open_spans.add(key)
-            elif record.kind == SPAN:
+            elif record.kind == ITEM:
                 open_spans.discard(key)
                 if record.end > segment.ack:
                     found.waiting += 1

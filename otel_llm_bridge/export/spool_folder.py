@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from typing import Final
 
 from ..guard import logger
 from .items import Item, request
-from .segment import CONTEXT, NEW_SUFFIX, SUFFIX, Segment, is_owned
+from .record import CONTEXT
+from .segment import NEW_SUFFIX, SUFFIX, Segment
 
 QUARANTINE_SUFFIX: Final = ".otlp"
 CORRUPT_SUFFIX: Final = ".corrupt"
@@ -124,3 +126,19 @@ class Folder:
         except OSError:
             return False
         return True
+
+
+def is_owned(path: str) -> bool:
+    """Whether a living process holds the segment.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -16,7 +16,8 @@ from otel_llm_bridge.export import spool_admin
 from otel_llm_bridge.export.batch import Batch
 from otel_llm_bridge.export.items import Context, Item
 from otel_llm_bridge.export.ledger import Ledger, State
-from otel_llm_bridge.export.segment import SPAN, Segment
+from otel_llm_bridge.export.record import ITEM
+from otel_llm_bridge.export.segment import Segment
 from otel_llm_bridge.export.spool import Spool
 from otel_llm_bridge.semconv import litellm as names
 from otel_llm_bridge.viewer.faults import Fault
@@ -518,8 +519,8 @@ def test_an_unfinished_file_is_swept_away_later(tmp_path: Path) -> None:
 def test_a_segment_without_room_says_so(tmp_path: Path) -> None:
     """An append that does not fit changes nothing."""
     segment = Segment.create(str(tmp_path / "a.seg"), 4096)
-    assert segment.append(SPAN, CONTEXT, b"x" * 1000)
+    assert segment.append(ITEM, CONTEXT, b"x" * 1000)
     end = segment.end
-    assert not segment.append(SPAN, CONTEXT, b"x" * 10_000)
-    assert segment.end == end and segment.spans == 1
+    assert not segment.append(ITEM, CONTEXT, b"x" * 10_000)
+    assert segment.end == end and segment.written == 1
     segment.close(unlink=True)
