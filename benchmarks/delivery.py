@@ -47,19 +47,25 @@ import gc, json, os, resource, sys, time
 kind, count = sys.argv[1], int(sys.argv[2])
 from opentelemetry.sdk.trace import TracerProvider
 provider = TracerProvider(shutdown_on_exit=False)
-if kind == "sdk":
+if kind == "pipeline":
+    from otel_llm_bridge.export import pipeline
+    from otel_llm_bridge.settings import Settings
+    line = pipeline.build(Settings.resolve(queue_size=count + 1))
+    provider = line.tracer_provider
+    flush = lambda: line.flush(60)
+elif kind == "sdk":
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     processor = BatchSpanProcessor(OTLPSpanExporter(), max_queue_size=count + 1)
     flush = lambda: processor.force_flush(60_000)
+    provider.add_span_processor(processor)
 else:
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from otel_llm_bridge.export.providers import span_processor
     from otel_llm_bridge.settings import Settings
     processor = span_processor(Settings.resolve(queue_size=count + 1))
     flush = lambda: processor.delivery.flush(60)
-provider.add_span_processor(processor)
-tracer = provider.get_tracer("otel_llm_bridge" if kind == "spool+journal" else "benchmark")
+    provider.add_span_processor(processor)
+tracer = provider.get_tracer("otel_llm_bridge" if kind in ("spool+journal", "pipeline") else "benchmark")
 attributes = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o",
               "gen_ai.response.model": "gpt-4o-2024-08-06", "server.address": "api.openai.com", "server.port": 443,
               "gen_ai.usage.input_tokens": 1234, "gen_ai.usage.output_tokens": 321, "litellm.cost.total": 0.0123,
@@ -70,7 +76,7 @@ def cpu():
 for _ in range(200):
     tracer.start_span("chat gpt-4o", attributes=attributes).end()
 flush()
-ends, starts = [], []
+ends, starts, lives = [], [], []
 clock, thread = time.perf_counter_ns, time.thread_time_ns
 begin_cpu = cpu()
 burst = 400
@@ -82,18 +88,20 @@ for _ in range(count // burst):
         span.add_event("litellm.first_chunk")
         c = clock()
         span.end()
-        ends.append(clock() - c)
+        d = clock()
+        ends.append(d - c)
         starts.append(b - a)
+        lives.append(d - a)
     flush()
 whole = cpu() - begin_cpu
-ends.sort(); starts.sort()
+ends.sort(); starts.sort(); lives.sort()
 print(json.dumps({"end_us": ends[len(ends) // 2] / 1e3, "end_p99_us": ends[len(ends) * 99 // 100] / 1e3,
-                  "start_us": starts[len(starts) // 2] / 1e3, "whole_us": whole / len(ends) * 1e6}), flush=True)
+                  "start_us": starts[len(starts) // 2] / 1e3, "life_us": lives[len(lives) // 2] / 1e3, "whole_us": whole / len(ends) * 1e6}), flush=True)
 os._exit(0)
 """
 
 #: Contestant → whether it has a spool.
-KINDS = {"sdk": False, "bridge": False, "spool": True, "spool+journal": True}
+KINDS = {"sdk": False, "bridge": False, "spool": True, "spool+journal": True, "pipeline": True}
 
 
 def measure(kind: str, port: int, count: int) -> dict[str, float]:
@@ -129,8 +137,9 @@ def compare(rounds: int = 7, count: int = 8000) -> dict[str, dict[str, Any]]:
     table = {}
     for kind, results in runs.items():
         row: dict[str, Any] = {name: statistics.median(result[name] for result in results) for name in results[0]}
-        row["end_ratio"] = statistics.median(ours["end_us"] / sdk["end_us"] for ours, sdk in zip(results, runs["sdk"], strict=True))
-        row["whole_ratio"] = statistics.median(ours["whole_us"] / sdk["whole_us"] for ours, sdk in zip(results, runs["sdk"], strict=True))
+        for name in ("end", "life", "whole"):
+            pairs = zip(results, runs["sdk"], strict=True)
+            row[f"{name}_ratio"] = statistics.median(ours[f"{name}_us"] / sdk[f"{name}_us"] for ours, sdk in pairs)
         table[kind] = row
     return table
 
@@ -146,12 +155,10 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(table))
         return
-    print(f"{'':14}{'start µs':>10}{'end µs':>10}{'end p99':>10}{'whole µs':>10}{'end ratio':>11}{'whole ratio':>13}")
+    shown = ("start_us", "end_us", "end_p99_us", "life_us", "whole_us", "end_ratio", "life_ratio", "whole_ratio")
+    print(f"{'':14}" + "".join(f"{name.removesuffix('_us'):>13}" for name in shown))
     for kind, row in table.items():
-        print(
-            f"{kind:14}{row['start_us']:10.1f}{row['end_us']:10.1f}{row['end_p99_us']:10.1f}{row['whole_us']:10.1f}"
-            f"{row['end_ratio']:11.2f}{row['whole_ratio']:13.2f}"
-        )
+        print(f"{kind:14}" + "".join(f"{row[name]:13.2f}" for name in shown))
 
 
 if __name__ == "__main__":
