@@ -1,6 +1,6 @@
 """The environment of the program that `run` starts: what is checked, what is set, what is overridden.
 
-The SDK answers a bad value with a traceback, a warning deep in the program's output, or silence; before a
+The SDK alone answers a bad value with a traceback, a warning deep in the program's output, or silence; before a
 program is started there is still time to say it plainly.
 
 Source: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..export import otlp_env
-from ..settings import TABLE, TRUE, InvalidSetting, number, one_of, whole
+from ..settings import TABLE, TRUE, InvalidSetting
 
 ZERO_CODE: Final = Path(__file__).with_name("zero_code")
 _PREFIX: Final = "OTEL_EXPORTER_OTLP_"
 _EXPORTERS: Final = ("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER")
-_MANY: Final = 2**31 - 1
 
 
 def _pairs(text: str) -> None:
@@ -27,31 +26,16 @@ def _pairs(text: str) -> None:
         raise InvalidSetting("accepted: key=value pairs, separated by commas")
 
 
-#: Variable -> its parser: what the SDK reads itself, what our pipeline reads, and the options of the bridge.
+#: Variable -> its parser: what our pipeline and the SDK read, and the options of the bridge.
 CHECKS: Final[Mapping[str, Callable[[str], Any]]] = {
-    "OTEL_RESOURCE_ATTRIBUTES": _pairs,
-    "OTEL_PROPAGATORS": otlp_env.named("opentelemetry_propagator", "none"),
-    "OTEL_TRACES_SAMPLER": one_of(
-        "always_on", "always_off", "traceidratio",
-        "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio",
-    ),
-    **dict.fromkeys(
-        (
-            "OTEL_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
-            "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_SPAN_EVENT_COUNT_LIMIT", "OTEL_SPAN_LINK_COUNT_LIMIT",
-            "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
-        ),
-        whole(0, _MANY),
-    ),
-    "OTEL_METRICS_EXEMPLAR_FILTER": one_of("always_on", "always_off", "trace_based", fold=str),
-    **dict.fromkeys((f"OTEL_{kind}_EXPORT_TIMEOUT" for kind in ("BSP", "BLRP")), number(0, _MANY)),
     **otlp_env.VARIABLES,
+    "OTEL_RESOURCE_ATTRIBUTES": _pairs,
     **{row.variable: row.parse for row in TABLE},
-}  # fmt: skip
+}
 
 
 def problems(environ: Mapping[str, str]) -> list[str]:
-    """One sentence for each value that is not accepted. Values of headers are left out: they hold keys."""
+    """One sentence for each value that is not accepted, without what it holds of keys, users and passwords."""
     found = []
     for variable, parse in CHECKS.items():
         text = environ.get(variable, "").strip()
@@ -60,14 +44,8 @@ def problems(environ: Mapping[str, str]) -> list[str]:
         try:
             parse(text)
         except InvalidSetting as error:
-            shown = "" if variable.endswith("HEADERS") else f"={text[:80]!r}"
+            shown = "" if variable.endswith("HEADERS") else f"={otlp_env.without_credentials(text)[:80]!r}"
             found.append(f"{variable}{shown} is not valid; {error}")
-    ratio = environ.get("OTEL_TRACES_SAMPLER_ARG", "").strip()
-    if ratio and environ.get("OTEL_TRACES_SAMPLER", "").strip().lower().endswith("traceidratio"):
-        try:
-            number(0, 1)(ratio)
-        except InvalidSetting as error:
-            found.append(f"OTEL_TRACES_SAMPLER_ARG={ratio[:80]!r} is not valid; {error}")
     return found
 
 

@@ -77,7 +77,7 @@ def _opentelemetry(seen: Environment) -> Findings:
 
 def _values(seen: Environment) -> Findings:
     for problem in otel_env.problems(seen.variables):
-        yield problem, "correct or unset the variable; until then its default holds"
+        yield problem, "correct or unset the variable; what is not valid is ignored until then"
 
 
 def _unknown_names(seen: Environment) -> Findings:

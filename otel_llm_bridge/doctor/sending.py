@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..export import otlp_env
+from ..export import otlp_env, sdk_env
 from ..export.transport import Outcome, Verdict, connect
 from .findings import Row
 
@@ -44,7 +44,8 @@ def send() -> Sent | None:
     endpoint = otlp_env.endpoint("traces")
     started = time.monotonic()
     try:
-        body, trace_id = _span()
+        with sdk_env.without_bad_values():
+            body, trace_id = _span()
     except ImportError:
         return None  # what is missing is a finding of `environment`
     transport = connect(endpoint, "traces")
@@ -53,7 +54,7 @@ def send() -> Sent | None:
     finally:
         transport.close()
     return Sent(
-        url=_without_user(endpoint.url),
+        url=otlp_env.without_credentials(endpoint.url),
         protocol=endpoint.protocol,
         headers=tuple(name for name, _ in endpoint.headers),
         trace_id=trace_id,
@@ -62,12 +63,6 @@ def send() -> Sent | None:
         rejected=outcome.rejected,
         seconds=time.monotonic() - started,
     )
-
-
-def _without_user(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _span() -> tuple[bytes, str]:

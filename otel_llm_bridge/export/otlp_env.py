@@ -1,7 +1,7 @@
-"""The standard ``OTEL_*`` variables of exporters, read as the specification says.
+"""The standard ``OTEL_*`` variables, read as the specification says.
 
 A value that is not accepted is a warning that names the accepted ones, and the default holds: neither a
-crash nor silence. Sampler, resource, limits and the like are read by the SDK itself.
+crash nor silence. What the SDK reads itself is in the same table; `sdk_env` sees to it.
 
 Sources: https://opentelemetry.io/docs/specs/otel/protocol/exporter/,
 https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from ..guard import logger
+from ..redactors import keys
 from ..settings import InvalidSetting, number, one_of, whole, words
 
 _T = TypeVar("_T")
@@ -64,6 +66,11 @@ EXPLICIT: Final = "explicit_bucket_histogram"
 EXPONENTIAL: Final = "base2_exponential_bucket_histogram"
 
 
+def without_credentials(text: str) -> str:
+    """``text``, which may be or hold a URL, without user, password and keys: for whatever is printed or logged."""
+    return keys(re.sub(r"^(.*?//)?.*@", r"\1***@", text, flags=re.DOTALL))
+
+
 def named(group: str, *known: str, fold: Callable[[str], str] = str) -> Callable[[str], tuple[str, ...]]:
     """Words separated by commas, each in ``known`` or the name of an entry point of ``group``."""
 
@@ -76,7 +83,7 @@ def named(group: str, *known: str, fold: Callable[[str], str] = str) -> Callable
         accepted = {*known, *(point.name for point in entry_points(group=group))}
         unknown = [name for name in names or (text,) if name not in accepted]
         if unknown:
-            raise InvalidSetting(f"unknown {', '.join(unknown)}; accepted: {', '.join(sorted(accepted))}")
+            raise InvalidSetting(f"unknown {without_credentials(', '.join(unknown))}; accepted: {', '.join(sorted(accepted))}")
         return names
 
     return parse
@@ -116,9 +123,31 @@ def _file(text: str) -> str:
 _MILLISECONDS: Final = number(1, 2**31 - 1)
 _OTLP: Final = "OTEL_EXPORTER_OTLP_"
 
-#: Variable → its parser, for all that this module reads; the doctor and `otel-llm-bridge run` check the same.
+#: Variable → its parser, for what OpenTelemetry reads itself and does not bear. Resource attributes are not among them: of
+#: these it leaves out the bad ones, and says so.
+OF_THE_SDK: Final[Mapping[str, Callable[[str], Any]]] = {
+    "OTEL_PROPAGATORS": named("opentelemetry_propagator", "tracecontext", "baggage", "none"),
+    "OTEL_EXPERIMENTAL_RESOURCE_DETECTORS": named("opentelemetry_resource_detector", "*"),
+    "OTEL_TRACES_SAMPLER": one_of(
+        "always_on", "always_off", "traceidratio",
+        "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio",
+    ),
+    "OTEL_TRACES_SAMPLER_ARG": number(0, 1),
+    "OTEL_METRICS_EXEMPLAR_FILTER": one_of("always_on", "always_off", "trace_based", fold=str),
+    **dict.fromkeys(
+        (
+            *(f"OTEL_{of}ATTRIBUTE_{limit}_LIMIT" for of in ("", "SPAN_", "LOGRECORD_") for limit in ("COUNT", "VALUE_LENGTH")),
+            *(f"OTEL_{of}_COUNT_LIMIT" for of in ("SPAN_EVENT", "SPAN_LINK", "EVENT_ATTRIBUTE", "LINK_ATTRIBUTE")),
+        ),
+        whole(0, 2**63 - 1),
+    ),
+    **dict.fromkeys((f"OTEL_{prefix}_EXPORT_TIMEOUT" for prefix in ("BSP", "BLRP")), whole(0, 2**31 - 1)),
+}  # fmt: skip
+
+#: The same and all that this module reads; the doctor and `otel-llm-bridge run` check these, too.
 #: The stock exporters take a little more than ours: ``deflate`` over HTTP, ``grpc://`` and ``unix:`` over gRPC.
 VARIABLES: Final[Mapping[str, Callable[[str], Any]]] = {
+    **OF_THE_SDK,
     "OTEL_SDK_DISABLED": one_of("true", "false"),  # the SDK knows no other spelling
     **{
         f"OTEL_{signal.upper()}_EXPORTER": named(group, "otlp", "console", "none", fold=str.lower)
@@ -155,17 +184,23 @@ VARIABLES: Final[Mapping[str, Callable[[str], Any]]] = {
 }  # fmt: skip
 
 
+#: Variables and the reasons for which they are ignored, of which was warned: general ones are read for each signal.
+_warned: Final[set[tuple[str, str]]] = set()
+
+
 def read(variable: str, default: _T) -> _T:
-    """The parsed value of one of `VARIABLES`; blank is unset, a bad value is a warning and ``default``."""
+    """The parsed value of one of `VARIABLES`; blank is unset, a bad value is a warning, one in a process, and ``default``."""
     text = os.environ.get(variable, "").strip()
     if not text:
         return default
     try:
         parsed: _T = VARIABLES[variable](text)
     except InvalidSetting as error:
-        # Those that hold instead of bad headers have keys, too.
-        held = "the default" if variable.endswith("HEADERS") else repr(default)
-        logger.warning("%s is ignored, %s holds; %s", variable, held, error)
+        if (variable, str(error)) not in _warned:
+            _warned.add((variable, str(error)))
+            # Those that hold instead of bad headers have keys, too.
+            held = "the default" if not default or variable.endswith("HEADERS") else repr(default)
+            logger.warning("%s is ignored, %s holds; %s", variable, held, error)
         return default
     return parsed
 

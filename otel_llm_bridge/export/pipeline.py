@@ -12,21 +12,24 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from opentelemetry.sdk._logs import LoggerProvider
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-
 from ..guard import guarded, logger
 from ..settings import Settings
-from . import lifetime, metric_locks, otlp_env, providers
-from .attached import Attached
-from .delivery import Delivery
-from .ledger import FlushReport, total
+from . import lifetime, otlp_env, sdk_env
 from .lifetime import Deadline, Stage
-from .processors import DeliveryMetricReader
 from .report import REPORT_URL, send
-from .selfmetrics import observe_metrics, observe_spans
+
+with sdk_env.without_bad_values():  # OpenTelemetry reads some variables when it is imported
+    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from . import metric_locks, providers
+    from .attached import Attached
+    from .delivery import Delivery
+    from .ledger import FlushReport, total
+    from .processors import DeliveryMetricReader
+    from .selfmetrics import observe_metrics, observe_spans
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -238,7 +241,8 @@ def build(settings: Settings) -> Pipeline:
     ``OTEL_SDK_DISABLED=true`` gives a pipeline without providers.
     """
     global _current
-    _current = _build(settings)
+    with sdk_env.without_bad_values():
+        _current = _build(settings)
     return _current
 
 

@@ -75,6 +75,13 @@ def _queue_size(settings: Settings, prefix: str) -> int:
     return otlp_env.read(f"{prefix}_MAX_QUEUE_SIZE", int(settings.queue_size))
 
 
+def _batching(prefix: str) -> dict[str, Any]:
+    """The arguments of the SDK's own processors, which raise where a batch is larger than the queue."""
+    delay, size = otlp_env.batch(prefix)
+    most = otlp_env.read(f"{prefix}_MAX_QUEUE_SIZE", 2048)
+    return {"schedule_delay_millis": delay * 1000, "max_queue_size": most, "max_export_batch_size": min(size, most)}
+
+
 def _is_ours(scope: str) -> bool:
     """Calls are noted when they start; other spans of the provider only when they end."""
     return scope.startswith(SCOPE)
@@ -97,7 +104,7 @@ def traces(settings: Settings, resource: Resource) -> tuple[TracerProvider | Non
         elif name == "console":
             provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))
         elif (exporter := _from_entry_point("traces", name)) is not None:
-            others.append(BatchSpanProcessor(exporter))
+            others.append(BatchSpanProcessor(exporter, **_batching("OTEL_BSP")))
             provider.add_span_processor(others[-1])
     return provider, delivery, others
 
@@ -165,7 +172,7 @@ def logs(settings: Settings, resource: Resource) -> tuple[LoggerProvider | None,
             exporter: Any = getattr(export, "ConsoleLogRecordExporter", None) or export.ConsoleLogExporter
             provider.add_log_record_processor(export.SimpleLogRecordProcessor(exporter()))
         elif (other := _from_entry_point("logs", name)) is not None:
-            others.append(export.BatchLogRecordProcessor(other))
+            others.append(export.BatchLogRecordProcessor(other, **_batching("OTEL_BLRP")))
             provider.add_log_record_processor(others[-1])
     return provider, delivery, others
 

@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from ..settings import Settings
-from . import otlp_env
-from .delivery import Delivery
+from . import otlp_env, sdk_env
 from .ledger import FlushReport
 from .record import CONTEXT, ITEM, STARTED
 from .segment import NEW_SUFFIX, SUFFIX, Segment
 from .spool import Spool
 from .spool_folder import CORRUPT_SUFFIX, QUARANTINE_SUFFIX, SHARES, folder_of, is_owned
 from .transport import connect
+
+with sdk_env.without_bad_values():  # it imports OpenTelemetry
+    from .delivery import Delivery
 
 
 @dataclasses.dataclass

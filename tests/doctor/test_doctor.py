@@ -21,6 +21,8 @@ pytestmark = pytest.mark.timeout(600)
 
 #: What must never be printed.
 SECRET = "sk-doctor-canary-0123456789"
+#: The same, and nothing in it says what it is.
+PASSWORD = "open-sesame-4711"
 
 INSTRUMENT = "import otel_llm_bridge; otel_llm_bridge.instrument()\n"
 CALL = (
@@ -63,6 +65,21 @@ SEEDS = {
     "partial success": Seed("endpoint", "refused the test span", "log", fault=Fault.partial_success(1)),
     "headers that are none": Seed("values", "OTEL_EXPORTER_OTLP_HEADERS", "correct", {"OTEL_EXPORTER_OTLP_HEADERS": SECRET}),
     "a bad value": Seed("values", "OTEL_LLM_BRIDGE_EXIT_TIMEOUT", "correct", {"OTEL_LLM_BRIDGE_EXIT_TIMEOUT": "soon"}),
+    **{
+        f"a bad value of the SDK's: {variable}": Seed("values", f"{variable}='://'", "correct", {variable: "://"})
+        for variable in ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_METRICS_EXEMPLAR_FILTER", "OTEL_PROPAGATORS", "OTEL_RESOURCE_ATTRIBUTES")
+    },
+    **{
+        f"a {what} with a password": Seed("values", f"{variable}='", "correct", {variable: value})
+        for what, variable, value in (
+            ("bad endpoint", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"ftp://me:{SECRET}@host"),
+            ("bad endpoint without a scheme", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", f"me:{PASSWORD}@host:port"),
+            ("password with a slash", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", f"http://me:a/{PASSWORD}@host"),
+            ("bad endpoint and a key", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", f"ftp://host/v1?api-key={PASSWORD}"),
+            ("wrong variable", "OTEL_TRACES_EXPORTER", f"http://me:{PASSWORD}@host"),
+        )
+    },
+    "nobody listens, with a password": Seed("endpoint", "http://***@127.0.0.1:", "start the Collector", {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://me:{PASSWORD}@127.0.0.1:{{closed}}/?api-key={PASSWORD}"}),
     "a misspelt option": Seed("unknown option", "OTEL_LLM_BRIDGE_SPOOLDIR", "OTEL_LLM_BRIDGE_SPOOL_DIR", {"OTEL_LLM_BRIDGE_SPOOLDIR": "x"}),
     "the bridge is off": Seed("switched off", "OTEL_LLM_BRIDGE_DISABLED", "unset", {"OTEL_LLM_BRIDGE_DISABLED": "true"}),
     "the SDK is off": Seed("switched off", "OTEL_SDK_DISABLED", "unset", {"OTEL_SDK_DISABLED": "true"}),
@@ -143,7 +160,7 @@ def test_misconfigurations_are_named(receiver: Receiver, provider: FakeProvider,
     assert found, findings
     assert all(seed.fix in one["fix"] for one in found)
     assert {one["check"] for one in findings} <= {seed.check, *ALSO.get(seed.check, ())}, "it accuses nothing else"
-    assert SECRET not in ran.stdout + ran.stderr
+    assert not any(secret in ran.stdout + ran.stderr for secret in (SECRET, PASSWORD))
 
 
 #: What another check may say of the same misconfiguration.

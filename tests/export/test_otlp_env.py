@@ -40,8 +40,8 @@ class _Warnings(logging.Handler):
             self.said[found[1]] = found[2]
 
 
-def build(environ: Mapping[str, str]) -> tuple[pipeline.Pipeline, dict[str, str]]:
-    """A pipeline from these variables alone, shut down already, and what it warned of."""
+def build(environ: Mapping[str, str], anew: bool = True) -> tuple[pipeline.Pipeline, dict[str, str]]:
+    """A pipeline from these variables alone, shut down already, and what it warned of; ``anew`` as in a new process."""
     warnings = _Warnings()
     logger = logging.getLogger("otel_llm_bridge")
     with pytest.MonkeyPatch.context() as patch:
@@ -50,6 +50,8 @@ def build(environ: Mapping[str, str]) -> tuple[pipeline.Pipeline, dict[str, str]
         for name, value in environ.items():
             patch.setenv(name, value)
         logger.addHandler(warnings)
+        if anew:
+            otlp_env._warned.clear()
         try:
             built = pipeline.build(Settings.resolve(environ={}))
             for provider in (built.meter_provider, built.logger_provider):
@@ -109,6 +111,37 @@ def test_no_key_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     build({"OTEL_EXPORTER_OTLP_HEADERS": "api-key=sk-general", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "sk-own"})
     assert "OTEL_EXPORTER_OTLP_TRACES_HEADERS is ignored" in caplog.text
     assert "sk-" not in caplog.text
+
+
+def test_no_password_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither that of an endpoint that is none, nor that of the general one, which holds instead."""
+    build({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:sesame@127.0.0.1:9", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "ftp://me:own@host"})
+    assert "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is ignored, the default holds" in caplog.text
+    assert not re.search("sesame|own@", caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://host:4318/v1", "http://host:4318/v1"),
+        ("host:4318", "host:4318"),
+        ("http://me:word@host", "http://***@host"),
+        ("http://me:w/o@r:d@host/path", "http://***@host/path"),
+        ("me:word@host", "***@host"),
+        ("word@host\nme:word@host", "***@host"),
+        ("http://host/?api-key=0123456789abc", "http://host/?api-key=[key]"),
+    ],
+)
+def test_what_is_shown_of_an_endpoint(text: str, shown: str) -> None:
+    """Its user and password are not, however it is misspelt, nor what looks like a key."""
+    assert otlp_env.without_credentials(text) == shown
+
+
+def test_a_bad_general_variable_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """However many signals it is for, and however often a pipeline is built."""
+    build({"OTEL_EXPORTER_OTLP_TIMEOUT": "soon"})
+    build({"OTEL_EXPORTER_OTLP_TIMEOUT": "soon"}, anew=False)
+    assert caplog.text.count("OTEL_EXPORTER_OTLP_TIMEOUT is ignored") == 1
 
 
 @pytest.mark.parametrize(

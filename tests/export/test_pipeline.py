@@ -48,6 +48,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("OTEL_"):
             monkeypatch.delenv(name)
+    otlp_env._warned.clear()
 
 
 @pytest.mark.parametrize("name", _BAD)
