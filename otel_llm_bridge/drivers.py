@@ -24,8 +24,10 @@ class Driven(Protocol):
     def __exit__(self, *error: Any) -> None: ...
 
 
-#: ``(args, kwargs) -> (invocation, settle)``; ``settle(result)`` returns what the caller is given.
-Begin = Callable[[tuple[Any, ...], dict[str, Any]], "tuple[Driven, Callable[[Any], Any]] | None"]
+#: ``(invocation, settle)``; ``settle(result)`` returns what the caller is given.
+Begun = tuple[Driven, Callable[[Any], Any]]
+#: ``(args, kwargs) -> (invocation, settle)``; ``None``: nothing begins, the call is a part of a running one.
+Begin = Callable[[tuple[Any, ...], dict[str, Any]], Begun | None]
 
 
 class _Taken:

@@ -12,7 +12,7 @@ from ..drivers import driver_for
 from ..guard import logger, never_raises
 from ..neighbours import NEST, Neighbours
 from ..patching import Patch, Target, Wrapper, apply
-from . import beside, callback_bridge, hooks, own_otel, router
+from . import callback_bridge, hooks, own_otel, router, unrecorded
 from .calls import Calls
 from .wrap_points import FAMILIES, REPEATED, targets
 
@@ -52,7 +52,7 @@ def _points(calls: Calls) -> list[tuple[Target, Callable[[Callable[..., Any]], W
         for target in targets(family):
             begin = functools.partial(calls.begin_call, family, target.path)
             points.append((target, functools.partial(_driver, begin)))
-    points += [(target, functools.partial(make, calls)) for target, make in (*router.POINTS, *beside.POINTS)]
+    points += [(target, functools.partial(make, calls)) for target, make in (*router.POINTS, *unrecorded.POINTS)]
     points += [(point.target, functools.partial(hooks.wrapper_for, point)) for point in hooks.POINTS]
     return points
 

@@ -21,15 +21,15 @@ from ..propagation import Traceparent
 from ..semconv import gen_ai
 from ..streams import StreamRecorder, is_stream, proxy_for
 from ..suppression import is_suppressed
-from . import access, beside, caching, chunks, pricing, reading, telling
+from ..trace_ids import remember
+from . import access, caching, chunks, content, pricing, reading, telling, unrecorded, who
 from .wrap_points import Family
 
 if TYPE_CHECKING:
+    from ..drivers import Begun
     from ..neighbours import Neighbours
     from ..settings import Settings
     from ..telemetry import Layer
-
-Begun = tuple[Invocation, Callable[[Any], Any]]
 
 _PLAN: Final = context_api.create_key("otel_llm_bridge-plan")
 
@@ -67,7 +67,7 @@ class Calls:
         self.allowed = frozenset(settings.metadata_keys)
         for layer in (inference, router, below):
             layer.at_end(_read_error)
-        inference.at_end(beside.complete)
+        inference.at_end(content.complete)
         below.at_end(_tell_logical_call)
         inference.at_end(functools.partial(caching.settle, litellm))
         inference.at_end(_tell_logical_call)
@@ -94,8 +94,8 @@ class Calls:
         else:
             outer = None
         request = {**dict(zip(parameters, args, strict=False)), **kwargs}
-        if (unrecorded := beside.unrecorded(request)) is not None:
-            return unrecorded
+        if unrecorded.is_asked_for(request):
+            return unrecorded.begin()
         if outer is None and family.operation == gen_ai.CHAT and self._repeats(request):
             return self.begin_logical(str(request.get("model")), _BY_SDK, request, is_async)
         return self._begin_inference(family, call_type, is_async, request, kwargs, self._claim(request), outer)
@@ -123,10 +123,10 @@ class Calls:
     def _begin_inference(
         self, family: Family, call_type: str, is_async: bool, request: dict[str, Any], kwargs: dict[str, Any],
         attempt: dict[str, Any], outer: Invocation | None, final: bool = True,
-    ) -> Begun | None:
+    ) -> tuple[Invocation, Callable[[Any], Any]] | None:
         facts = access.clean({**reading.read_request(family.operation, request, self.litellm), **attempt})
         facts["call_type"] = call_type
-        facts.update(beside.who(request, self.allowed))
+        facts.update(who.read_request(request, self.allowed))
         if family.streams:
             facts["stream"] = True
         layer = self._layer(facts, outer)
@@ -137,7 +137,7 @@ class Calls:
         self._send_traceparent(family, invocation, kwargs)
         kept = invocation.kept
         kept["family"], kept["request"], kept["logging"] = family, request, request.get("litellm_logging_obj")
-        beside.listen(invocation, request, layer.recording.policy)
+        content.listen(invocation, request, layer.recording.policy)
         telling.begin(invocation, is_async)
         answered = outer if isinstance(outer, LogicalCall) and attempt else None
         return invocation, functools.partial(self._settle, family, invocation, answered, final)
@@ -150,13 +150,13 @@ class Calls:
             with guarded("stream"):
                 reader = chunks.READERS[family.chunks](self.litellm, invocation, result)
                 invocation.facts.update(access.clean(reading.read_hidden(reading.hidden(result))))
-                reader = telling.reader_for(invocation, beside.reader_for(family, invocation, reader))
+                reader = telling.reader_for(invocation, content.reader_for(family, invocation, reader))
                 proxy = proxy_for(result, StreamRecorder(invocation, reader, self.settings.chunk_events))
-                return beside.given_back(proxy, invocation)
+                return _given_back(proxy, invocation)
             return result
         with guarded("response"):
             self._read_response(family, invocation, result, final)
-        return beside.given_back(result, invocation)
+        return _given_back(result, invocation)
 
     def _send_traceparent(self, family: Family, invocation: Invocation, kwargs: dict[str, Any]) -> None:
         """Add the header where it was asked for. ``kwargs`` is this call's own; what is in it is the caller's."""
@@ -207,14 +207,14 @@ class Calls:
         """A logical call begins; ``None`` where nothing is to be recorded."""
         if is_suppressed():
             return None
-        if (unrecorded := beside.unrecorded(request)) is not None:
-            return unrecorded
+        if unrecorded.is_asked_for(request):
+            return unrecorded.begin()
         facts = access.clean({
             "model_group": group,
             "strategy": strategy,
             "conversation_id": request.get("litellm_session_id"),
         })
-        facts.update(beside.who(request, self.allowed))
+        facts.update(who.read_request(request, self.allowed))
         within = self.neighbours.is_within_llm_span()
         call = LogicalCall(self.router, facts, current())
         kept = call.kept
@@ -244,8 +244,15 @@ def _settle_logical(call: LogicalCall, result: Any) -> Any:
     """The logical call has returned ``result``."""
     if is_stream(result):
         with guarded("stream"):
-            return beside.given_back(proxy_for(result, StreamRecorder(call, chunks.NoChunks(), False)), call)
-    return beside.given_back(result, call)
+            return _given_back(proxy_for(result, StreamRecorder(call, chunks.NoChunks(), False)), call)
+    return _given_back(result, call)
+
+
+def _given_back(result: Any, invocation: Invocation) -> Any:
+    """The caller is given ``result``: from now on `get_trace_id` knows it."""
+    with guarded("trace id"):
+        remember(result, invocation.span)
+    return result
 
 
 def _read_error(invocation: Invocation) -> None:

@@ -20,8 +20,9 @@ from .calls import with_plan
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..drivers import Begun
     from ..patching import Wrapper
-    from .calls import Begun, Calls
+    from .calls import Calls
 
 
 def _logical(calls: Calls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Begun | None:

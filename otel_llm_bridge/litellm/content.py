@@ -1,0 +1,53 @@
+"""The content of a call, if somebody wants it: from its request, through its stream, to its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..guard import guarded
+from . import answers, conversations
+from .access import get
+
+if TYPE_CHECKING:
+    from ..content import ContentPolicy
+    from ..invocation import Invocation
+    from ..streams import ChunkReader
+    from .wrap_points import Family
+
+
+def listen(invocation: Invocation, request: Mapping[str, Any], policy: ContentPolicy) -> None:
+    """Copy what the request says, if somebody wants it: the caller may change its messages afterwards."""
+    if not policy.collects:
+        return
+    with guarded("request content"):
+        conversation = conversations.read_request(request)
+        invocation.kept["conversation"] = conversation
+        invocation.kept["secrets"] = conversation.secrets
+
+
+def reader_for(family: Family, invocation: Invocation, reader: ChunkReader) -> ChunkReader:
+    """``reader``, or one that puts the answer together as well."""
+    if "conversation" not in invocation.kept:
+        return reader
+    return answers.CollectingReader(reader, family.chunks, invocation)
+
+
+def complete(invocation: Invocation) -> None:
+    """At the end of a call: its answer, and the key that LiteLLM found for it by itself."""
+    kept = invocation.kept
+    conversation = kept.get("conversation")
+    if conversation is None:
+        return
+    response = kept.get("response")
+    if response is not None:
+        conversation.output_messages = answers.read_response(kept["family"].reader, response)
+    details = get(kept.get("logging"), "model_call_details")
+    if isinstance(details, Mapping):
+        found = conversations.secrets_of({**details, **(get(details, "litellm_params") or {})})
+        conversation.secrets = tuple(dict.fromkeys((*conversation.secrets, *found)))
+    kept["secrets"] = conversation.secrets
+    if invocation.parent is not None:
+        # The exception of the logical call is that of an attempt, and may quote its key.
+        known = invocation.parent.kept.get("secrets", ())
+        invocation.parent.kept["secrets"] = tuple(dict.fromkeys((*known, *conversation.secrets)))
