@@ -20,7 +20,7 @@ from .locks import lock
 from .settings import Settings
 
 if TYPE_CHECKING:
-    from .patching import Patch
+    from .patching import Undo
     from .providers import Providers
 
 _CALLBACKS: Final = f"{__package__}.callbacks"
@@ -43,7 +43,8 @@ class Bridge:
         self.changing = threading.RLock()
         self._providers: Providers | None = None
         self._making = lock()
-        self._patches: list[Patch] | None = None
+        #: The way back; ``None`` while it is off, or disabled.
+        self._undos: list[Undo] | None = None
 
     def instrument(
         self, tracer_provider: Any = None, meter_provider: Any = None, logger_provider: Any = None, **options: Any
@@ -69,7 +70,7 @@ class Bridge:
         from .providers import Providers
 
         with self._making:
-            if self._providers is None and self._patches is not None and self.settings is not None:
+            if self._providers is None and self._undos is not None and self.settings is not None:
                 self._providers = Providers(self.settings, *self.given)
             return self._providers
 
@@ -78,16 +79,16 @@ class Bridge:
         if settings.disabled:
             logger.info("OTEL_LLM_BRIDGE_DISABLED is set: nothing is instrumented")
             return
-        patches: list[Patch] = []
-        self._patches = patches
+        undos: list[Undo] = []
+        self._undos = undos
         lifetime.install(settings)
 
-        def when(module: str, then: Callable[[Providers], list[Patch]]) -> None:
+        def when(module: str, then: Callable[[Providers], list[Undo]]) -> None:
             def run() -> None:
                 with guarded(f"instrumenting {module}"):
                     providers = self.providers
-                    if self._patches is patches and providers is not None:  # not uninstrumented meanwhile
-                        patches.extend(then(providers))
+                    if self._undos is undos and providers is not None:  # not uninstrumented meanwhile
+                        undos.extend(then(providers))
 
             when_imported(module, run)
 
@@ -98,27 +99,25 @@ class Bridge:
         when("litellm.proxy.proxy_server", lambda providers: _wiring().proxy_requests(settings, providers, policy()))
 
     def _switch_off(self) -> None:
-        patches, self._patches = self._patches, None
+        undos, self._undos = self._undos, None
         with self._making:
             providers, self._providers = self._providers, None
-        if patches is None:
+        if undos is None:
             return
-        if patches:
-            from .patching import restore  # which made them: nothing is imported that late
+        if undos:
+            from .patching import restore  # loaded by whatever has patched: nothing is imported that late
 
-            restore(patches)
+            restore(undos)
         if providers is None or providers.pipeline is None:
             # A pipeline of our own outlives the patches: what has ended must still be delivered.
             lifetime.uninstall()
 
 
-def _take_callbacks(settings: Settings, providers: Providers) -> list[Patch]:
+def _take_callbacks(settings: Settings, providers: Providers) -> list[Undo]:
     """Somebody may register callbacks from now on: the user, or the wiring, which imports them too."""
-    from .patching import Patch, Target
-
     callbacks = sys.modules[_CALLBACKS]
     callbacks.install(settings, lambda: providers.tracer)
-    return [Patch(Target(_CALLBACKS, "install"), callbacks.uninstall)]
+    return [callbacks.uninstall]
 
 
 def _wiring() -> Any:

@@ -23,7 +23,7 @@ from .guard import guarded, logger
 from .importing import when_imported
 from .invocation import current
 from .logical import LogicalCall
-from .patching import Patch, Target, apply, restore
+from .patching import Target, Undo, apply, restore
 from .providers import SCOPE
 from .semconv import gen_ai, openinference
 from .suppression import is_suppressed
@@ -99,7 +99,7 @@ class Neighbours:
     def __init__(self, policy: str = SUPPRESS) -> None:
         self.policy = policy
         self.active = True
-        self.patches: list[Patch] = []
+        self.undos: list[Undo] = []
         if policy == SUPPRESS:
             for package in _PACKAGES:
                 when_imported(package, self._patch)
@@ -107,8 +107,8 @@ class Neighbours:
     def close(self) -> None:
         """Let everybody speak again."""
         self.active = False
-        patches, self.patches = self.patches, []
-        restore(patches)
+        undos, self.undos = self.undos, []
+        restore(undos)
 
     def inside(self, context: Context) -> Context:
         """``context`` of an attempt, with the keys that tell others to keep quiet in it."""
@@ -160,15 +160,15 @@ class Neighbours:
 
     def _patch(self) -> None:
         """Their spans are started by the SDK's tracer: the one place that all of them pass."""
-        if not self.active or self.patches:
+        if not self.active or self.undos:
             return
         try:
-            patch = apply(Target("opentelemetry.sdk.trace", "Tracer.start_span"), self._quiet)
+            undo = apply(Target("opentelemetry.sdk.trace", "Tracer.start_span"), self._quiet)
         except (ImportError, AttributeError):
             logger.debug("no SDK: nobody makes spans")
             return
-        if patch is not None:
-            self.patches.append(patch)
+        if undo is not None:
+            self.undos.append(undo)
 
     def _quiet(self, function: Callable[..., Any]) -> Wrapper:
         def start_span(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

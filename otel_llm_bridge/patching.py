@@ -20,6 +20,8 @@ import wrapt
 
 #: ``(wrapped, instance, args, kwargs) -> result``, as wrapt calls it. A wrapper of a coroutine function is one.
 Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
+#: The way back from one thing that was done: takes a wrapper off, switches off what was switched on.
+Undo = Callable[[], None]
 
 _PLACEHOLDER: Final = "otel_llm_bridge wrapper goes here"
 #: What tracebacks call the one frame that we add to a wrapped function.
@@ -49,20 +51,15 @@ class Target(NamedTuple):
         return f"{self.module}.{self.path}"
 
 
-class Patch:
-    """One wrapper that has been applied, and the way back."""
-
-    def __init__(self, target: Target, restore: Callable[[], None]) -> None:
-        self.target = target
-        self.restore = restore
-
-
-def apply(target: Target, make_wrapper: Callable[[Callable[..., Any]], Wrapper]) -> Patch | None:
+def apply(target: Target, make_wrapper: Callable[[Callable[..., Any]], Wrapper]) -> Undo | None:
     """Wrap the function at ``target``; ``None`` when that very function is wrapped already.
 
     Args:
         target: where the function is.
         make_wrapper: is given the function as it was and returns its wrapper.
+
+    Returns:
+        What takes the wrapper off again.
 
     Raises:
         ImportError, AttributeError: the target is not there.
@@ -70,11 +67,11 @@ def apply(target: Target, make_wrapper: Callable[[Callable[..., Any]], Wrapper])
     owner, name, function = target.resolve()
     plain = getattr(function, "__func__", function)
     if isinstance(plain, types.FunctionType):
-        return None if _is_trampoline(plain) else Patch(target, _swap_code(plain, make_wrapper))
+        return None if _is_trampoline(plain) else _swap_code(plain, make_wrapper)
     if isinstance(function, wrapt.FunctionWrapper):
         return None
     setattr(owner, name, wrapt.FunctionWrapper(function, make_wrapper(function)))
-    return Patch(target, lambda: setattr(owner, name, function))
+    return lambda: setattr(owner, name, function)
 
 
 def is_patched(function: Any) -> bool:
@@ -87,7 +84,7 @@ def _is_trampoline(function: types.FunctionType) -> bool:
     return function.__code__.co_filename == _TRAMPOLINE
 
 
-def _swap_code(function: types.FunctionType, make_wrapper: Callable[[Callable[..., Any]], Wrapper]) -> Callable[[], None]:
+def _swap_code(function: types.FunctionType, make_wrapper: Callable[[Callable[..., Any]], Wrapper]) -> Undo:
     original = function.__code__
     copy = types.FunctionType(original, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
     copy.__kwdefaults__ = function.__kwdefaults__
@@ -129,7 +126,7 @@ def _trampoline(original: types.CodeType, wrapper: Callable[..., Any]) -> types.
     return code.replace(co_consts=constants)
 
 
-def restore(patches: Iterable[Patch]) -> None:
-    """Take the wrappers off, the last one first."""
-    for patch in reversed(list(patches)):
-        patch.restore()
+def restore(undos: Iterable[Undo]) -> None:
+    """Go all the way back: what was done last is undone first."""
+    for undo in reversed(list(undos)):
+        undo()

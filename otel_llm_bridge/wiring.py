@@ -12,13 +12,13 @@ from . import invocation, request, streams
 from .content import ContentPolicy, completion_hook
 from .export import lifetime
 from .metrics import Recorder
-from .patching import Patch, Target
 from .semconv import litellm as names
 from .semconv import metrics
 from .telemetry import below_layer, inference_layer, router_layer
 
 if TYPE_CHECKING:
     from .export.lifetime import Deadline
+    from .patching import Undo
     from .providers import Providers
     from .settings import Settings
 
@@ -27,14 +27,14 @@ _OPEN_SPANS: Final = "otel_llm_bridge: open spans"
 _COMPLETION_HOOK: Final = "otel_llm_bridge: completion hook"
 
 
-def calls(settings: Settings, providers: Providers, policy: ContentPolicy) -> list[Patch]:
+def calls(settings: Settings, providers: Providers, policy: ContentPolicy) -> list[Undo]:
     """LiteLLM is loaded: wrap its functions and hooks; returns the way back."""
     from .litellm import install
 
     lifetime.at_end(lifetime.Stage.FINISH_SPANS, _OPEN_SPANS, _finish_open)
     lifetime.after_fork_in_child(invocation.disown_open)
     lifetime.after_fork_in_child(streams.after_fork)
-    patches = [Patch(Target(__name__, name), functools.partial(lifetime.remove, name)) for name in (_OPEN_SPANS, _COMPLETION_HOOK)]
+    undos: list[Undo] = [functools.partial(lifetime.remove, name) for name in (_OPEN_SPANS, _COMPLETION_HOOK)]
     layers = {
         "inference": inference_layer(providers, settings, policy),
         "router": router_layer(providers, settings, policy),
@@ -42,7 +42,7 @@ def calls(settings: Settings, providers: Providers, policy: ContentPolicy) -> li
     }
     for layer in layers.values():
         layer.at_end(request.inherit)
-    patches += install(settings=settings, **layers)
+    undos += install(settings=settings, **layers)
     if settings.metrics != "none":
         # After LiteLLM's readers: they complete the facts at the end of a call.
         recorder = Recorder(providers, settings.metrics, settings.metrics_series_max)
@@ -50,10 +50,10 @@ def calls(settings: Settings, providers: Providers, policy: ContentPolicy) -> li
         layers["below"].at_end(recorder.of_attempts(metrics.ATTEMPT))
         layers["router"].at_end(recorder.call)
         layers["router"].at_event(recorder.event, recorder.events)
-    return patches
+    return undos
 
 
-def proxy_requests(settings: Settings, providers: Providers, policy: ContentPolicy) -> list[Patch]:
+def proxy_requests(settings: Settings, providers: Providers, policy: ContentPolicy) -> list[Undo]:
     """The LiteLLM Proxy is loaded: wrap what serves its requests."""
     from .litellm import proxy
 

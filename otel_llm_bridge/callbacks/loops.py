@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from ..guard import guarded, logger
-from ..patching import Patch, Target, apply
+from ..patching import Target, Undo, apply
 
 #: ``await drain(loop, seconds)`` finishes what is pending on ``loop``, within about so many seconds.
 Drain = Callable[[asyncio.AbstractEventLoop, float], Awaitable[None]]
@@ -34,7 +34,7 @@ _CANCEL_ALL: Final = Target("asyncio.runners", "_cancel_all_tasks")
 
 _drains: dict[str, tuple[Pending, Drain]] = {}
 _watched: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
-_patch: Patch | None = None
+_undo: Undo | None = None
 #: Seconds that the end of one loop may take; that of the setting ``exit_timeout``.
 budget: float = 5.0
 
@@ -51,20 +51,20 @@ def forget(name: str) -> None:
 
 def install() -> None:
     """Take part in the end of every loop."""
-    global _patch
-    if _patch is None:
+    global _undo
+    if _undo is None:
         try:
-            _patch = apply(_CANCEL_ALL, lambda _original: _before_cancelling)
+            _undo = apply(_CANCEL_ALL, lambda _original: _before_cancelling)
         except (ImportError, AttributeError):
             logger.debug("%s is not there; the other nets hold", _CANCEL_ALL)
 
 
 def uninstall() -> None:
     """Take no part any longer in the end of loops that are not watched yet."""
-    global _patch
-    if _patch is not None:
-        _patch.restore()
-        _patch = None
+    global _undo
+    if _undo is not None:
+        _undo()
+        _undo = None
 
 
 def watch(loop: asyncio.AbstractEventLoop) -> None:

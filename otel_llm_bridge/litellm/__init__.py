@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..drivers import driver_for
 from ..guard import logger, never_raises
 from ..neighbours import NEST, Neighbours
-from ..patching import Patch, Target, Wrapper, apply
+from ..patching import Target, Undo, Wrapper, apply
 from . import callback_bridge, hooks, own_otel, router, unrecorded
 from .calls import Calls
 from .wrap_points import FAMILIES, REPEATED, targets
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     from ..telemetry import Layer
 
 
-def install(settings: Settings, inference: Layer, router: Layer, below: Layer) -> list[Patch]:
+def install(settings: Settings, inference: Layer, router: Layer, below: Layer) -> list[Undo]:
     """Wrap every point of the tables that this version of LiteLLM has.
 
     Returns:
-        The patches, for `patching.restore`.
+        The way back, for `patching.restore`.
     """
     neighbours = Neighbours(settings.neighbours)
     if neighbours.policy != NEST:
         own_otel.install(neighbours)
     calls = Calls(sys.modules["litellm"], inference, router, below, settings, neighbours)
-    patches: list[Patch] = [Patch(Target(__name__, "neighbours"), neighbours.close)]
+    undos: list[Undo] = [neighbours.close]
     for target, make_wrapper in _points(calls):
         try:
-            patch = apply(target, make_wrapper)
+            undo = apply(target, make_wrapper)
         except (ImportError, AttributeError):
             logger.debug("%s is not in this version of LiteLLM", target)
             continue
-        if patch is not None:
-            patches.append(patch)
+        if undo is not None:
+            undos.append(undo)
     # After the hooks: it wraps some of the same functions, and is taken off first.
-    return patches + callback_bridge.install(settings)
+    return undos + callback_bridge.install(settings)
 
 
 def _points(calls: Calls) -> list[tuple[Target, Callable[[Callable[..., Any]], Wrapper]]]:

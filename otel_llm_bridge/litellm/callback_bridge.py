@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..callbacks import Call, dispatcher, process_end
 from ..export import lifetime
-from ..patching import Patch
+from ..patching import Undo
 from ..streams import settle_left_streams
 from . import callback_facts, integrations, rescue, rescue_batches, rescue_calls, rescue_routers
 
@@ -25,25 +25,25 @@ _INTEGRATIONS = "LiteLLM's integrations"
 __all__ = ["ended", "happened", "install", "occurred"]
 
 
-def install(settings: Settings) -> list[Patch]:
+def install(settings: Settings) -> list[Undo]:
     """Resolve the names of LiteLLM's integrations and, unless that is switched off, rescue LiteLLM's own callbacks.
 
     LiteLLM is loaded. The rescue wraps methods that `hooks` may have wrapped in place, so it comes after them,
     and is taken off before them.
 
     Returns:
-        The patches, for `patching.restore`.
+        The way back, for `patching.restore`.
     """
     dispatcher.registry.resolver = integrations.integration
     dispatcher.senders[_INTEGRATIONS] = integrations.send_all
     lifetime.after_fork_in_child(integrations.after_fork_in_child)
     # A stream that was dropped is ended by another thread: what that tells must not come after the last drain.
     process_end.feeders[_LEFT] = settle_left_streams
-    patches = [Patch(rescue._WORKER, _uninstall)]
+    undos: list[Undo] = [_uninstall]
     if settings.callbacks_rescue:
         for part in (rescue, rescue_calls, rescue_routers, rescue_batches):
-            patches += part.install()
-    return patches
+            undos += part.install()
+    return undos
 
 
 def _uninstall() -> None:

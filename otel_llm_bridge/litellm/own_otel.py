@@ -36,11 +36,11 @@ def _apply(neighbours: Neighbours, module: str, points: dict[str, Callable[[Any]
     for path, make in points.items():
         if neighbours.active:
             try:
-                patch = apply(Target(module, path), make)
+                undo = apply(Target(module, path), make)
             except (ImportError, AttributeError):
                 continue
-            if patch is not None:
-                neighbours.patches.append(patch)
+            if undo is not None:
+                neighbours.undos.append(undo)
 
 
 class _Quiet:

@@ -17,7 +17,7 @@ from opentelemetry import propagate, trace
 
 from ..guard import guarded, logger
 from ..invocation import detach
-from ..patching import Patch, Target, apply
+from ..patching import Target, Undo, apply
 from ..request import Request, inner_layer, server_layer
 from ..semconv import http
 from . import access, reading
@@ -198,7 +198,7 @@ def _end(request: Request, scope: Mapping[str, Any]) -> None:
     request.finish()
 
 
-def install(providers: Providers, settings: Settings, policy: ContentPolicy) -> list[Patch]:
+def install(providers: Providers, settings: Settings, policy: ContentPolicy) -> list[Undo]:
     """Wrap the Proxy's application and its stages. A worker whose server runs already is served at once.
 
     Args:
@@ -207,19 +207,19 @@ def install(providers: Providers, settings: Settings, policy: ContentPolicy) -> 
         policy: what is recorded of the texts of refusals and exceptions.
 
     Returns:
-        The patches, for `patching.restore`.
+        The way back, for `patching.restore`.
     """
     points: list[tuple[Target, Callable[[Callable[..., Any]], Wrapper]]] = [
         (_APP, _Server(providers, settings, policy).wrapper),
         *((stage.target, functools.partial(stages.wrapper, stage)) for stage in stages.STAGES),
     ]
-    patches: list[Patch] = []
+    undos: list[Undo] = []
     for target, make_wrapper in points:
         try:
-            patch = apply(target, make_wrapper)
+            undo = apply(target, make_wrapper)
         except (ImportError, AttributeError):
             logger.debug("%s is not in this version of LiteLLM", target)
             continue
-        if patch is not None:
-            patches.append(patch)
-    return patches
+        if undo is not None:
+            undos.append(undo)
+    return undos

@@ -25,7 +25,7 @@ from ..callbacks.dispatch import Dispatcher
 from ..callbacks.registry import Registration
 from ..export import lifetime
 from ..guard import logger
-from ..patching import Patch, Target
+from ..patching import Target, Undo
 
 NAME: Final = "LiteLLM's own callbacks"
 
@@ -130,9 +130,13 @@ class Own:
         return any(self.pending(loop) for loop in running)
 
     def _busy_threads(self) -> bool:
-        # The pool has no public word for it: threads that are not idle, or work that waits.
-        idle = getattr(getattr(self._executor, "_idle_semaphore", None), "_value", None)
-        return idle is not None and (self._executor._work_queue.qsize() > 0 or len(self._executor._threads) > idle)
+        # The pool has no public word for it: threads that are not idle, or work that waits. A pool that was shut down, as
+        # Python does before the end of the process, keeps a word to its threads in the queue when they are gone.
+        pool = self._executor
+        idle = getattr(getattr(pool, "_idle_semaphore", None), "_value", None)
+        if idle is None or not any(thread.is_alive() for thread in list(pool._threads)):
+            return False
+        return pool._work_queue.qsize() > 0 or len(pool._threads) > idle
 
     def before_fork(self) -> None:
         """Let LiteLLM's threads come to rest: a lock that one of them holds would stay locked in the child."""
@@ -184,7 +188,7 @@ def _found(target: Target) -> Any:
         return None
 
 
-def wrap_attribute(target: Target, wrapper: Callable[..., Any]) -> Patch | None:
+def wrap_attribute(target: Target, wrapper: Callable[..., Any]) -> Undo | None:
     """Wrap a method as an attribute of its class; ``None``, and one warning, when this version has no such thing.
 
     Not in place: these methods may have a wrapper of `otel_llm_bridge.litellm.hooks` in place, which stays inside.
@@ -196,7 +200,7 @@ def wrap_attribute(target: Target, wrapper: Callable[..., Any]) -> Patch | None:
         return None
     before = vars(owner).get(name, function)
     setattr(owner, name, wrapt.FunctionWrapper(before, wrapper))
-    return Patch(target, lambda: setattr(owner, name, before))
+    return lambda: setattr(owner, name, before)
 
 
 @functools.cache
@@ -208,15 +212,15 @@ def own() -> Own:
     return one
 
 
-def install() -> list[Patch]:
+def install() -> list[Undo]:
     """Rescue what LiteLLM runs from now on."""
     rescued = own()
-    patches = [patch for target in _ASYNC_HANDLERS if (patch := wrap_attribute(target, rescued.watch))]
+    undos = [undo for target in _ASYNC_HANDLERS if (undo := wrap_attribute(target, rescued.watch))]
     loops.at_loop_end(NAME, rescued.pending, rescued.drain)
     process_end.feeders[NAME] = rescued.take_over
     lifetime.at_end(lifetime.Stage.DRAIN_LITELLM, NAME, rescued.finish)
     lifetime.after_fork_in_child(rescued.after_fork_in_child)
-    return [Patch(_WORKER, _uninstall), *patches]
+    return [_uninstall, *undos]
 
 
 def _uninstall() -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from ..callbacks import loops, process_end
 from ..export import lifetime
 from ..guard import logger
-from ..patching import Patch, Target
+from ..patching import Target, Undo
 from .integrations import collected
 from .rescue import own, wrap_attribute
 
@@ -28,15 +28,15 @@ _PERIODIC: Final = Target("litellm.integrations.custom_batch_logger", "CustomBat
 _homes: weakref.WeakKeyDictionary[Any, weakref.ref[asyncio.AbstractEventLoop] | None] = weakref.WeakKeyDictionary()
 
 
-def install() -> list[Patch]:
+def install() -> list[Undo]:
     """Have those send that are made from now on. LiteLLM is loaded."""
-    patch = wrap_attribute(_PERIODIC, _made)
-    if patch is None:
+    undo = wrap_attribute(_PERIODIC, _made)
+    if undo is None:
         return []
     loops.at_loop_end(_NAME, lambda loop: bool(_held(loop)), _before_end)
     process_end.feeders[_NAME] = _at_the_end
     lifetime.after_fork_in_child(_after_fork_in_child)
-    return [Patch(_PERIODIC, _uninstall), patch]
+    return [_uninstall, undo]
 
 
 def _uninstall() -> None:

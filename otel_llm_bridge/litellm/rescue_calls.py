@@ -18,7 +18,7 @@ from typing import Any, Final
 from ..callbacks import dispatcher
 from ..callbacks.points import has_hook
 from ..guard import guarded
-from ..patching import Patch, Target
+from ..patching import Target, Undo
 from . import callback_facts
 from .rescue import own, wrap_attribute
 
@@ -40,10 +40,10 @@ _HANDLERS: Final = {
 _DONE: Final = "_otel_llm_bridge_rescued"
 
 
-def install() -> list[Patch]:
+def install() -> list[Undo]:
     """Rescue such calls from now on. LiteLLM is loaded."""
     wrapped = [wrap_attribute(Target(_LOGGING, f"Logging.{name}"), _after(name)) for name in _HANDLERS]
-    return [patch for patch in wrapped if patch]
+    return [undo for undo in wrapped if undo]
 
 
 def _after(name: str) -> Callable[..., Any]:

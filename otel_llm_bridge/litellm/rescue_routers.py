@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from ..callbacks.points import is_logger, name_of
 from ..guard import guarded, logger
-from ..patching import Patch, Target
+from ..patching import Target, Undo
 from .rescue import wrap_attribute
 
 _ADD: Final = Target("litellm.litellm_core_utils.logging_callback_manager", "LoggingCallbackManager._safe_add_callback_to_list")
@@ -64,10 +64,10 @@ class _AsyncRouterMethod(_RouterMethod):
         return None if method is None else await method(*args, **kwargs)
 
 
-def install() -> list[Patch]:
+def install() -> list[Undo]:
     """Hold Routers weakly from now on. LiteLLM is loaded."""
-    patch = wrap_attribute(_ADD, _add)
-    return [patch] if patch else []
+    undo = wrap_attribute(_ADD, _add)
+    return [undo] if undo else []
 
 
 def _add(wrapped: Any, manager: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

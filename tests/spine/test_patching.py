@@ -110,11 +110,11 @@ def test_a_compiled_function_is_replaced_by_wrapt(monkeypatch: pytest.MonkeyPatc
     module = type(sys)("compiled")
     module.function = len  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "compiled", module)
-    patch = apply(Target("compiled", "function"), lambda _f: lambda wrapped, _i, args, kwargs: wrapped(*args, **kwargs) + 1)
-    assert patch is not None
+    undo = apply(Target("compiled", "function"), lambda _f: lambda wrapped, _i, args, kwargs: wrapped(*args, **kwargs) + 1)
+    assert undo is not None
     assert module.function([1]) == 2  # type: ignore[attr-defined]
     assert apply(Target("compiled", "function"), lambda _f: lambda *_a: None) is None
-    restore([patch])
+    restore([undo])
     assert module.function is len  # type: ignore[attr-defined]
 
 
