@@ -134,44 +134,44 @@ class Recorder:
         self.events = {row.at for row in self._rows} - {names.LLM_SPAN, names.ATTEMPT, names.CALL, names.COLLECTED}
 
     @made_once
-    def _at(self) -> dict[str, list[_Recording]]:
+    def _at(self) -> dict[str, list[_Metric]]:
         meter = self._providers.meter
-        at: dict[str, list[_Recording]] = {}
+        at: dict[str, list[_Metric]] = {}
         for row in self._rows:
             if row.at == names.COLLECTED:
                 continue
-            at.setdefault(row.at, []).append(_Recording(row, _make(meter, row), self._most))
+            at.setdefault(row.at, []).append(_Metric(row, _make(meter, row), self._most))
         _observe_callbacks(meter, [row for row in self._rows if row.at == names.COLLECTED], self._most)
         return at
 
     def of_attempts(self, *moments: str) -> Callable[[Invocation], None]:
         """What records, at the end of an attempt, the rows that are measured at one of ``moments``."""
         #: (operation, whether the cache answered) -> what is recorded of such an attempt. There are few operations.
-        known: dict[tuple[Any, bool], list[_Recording]] = {}
+        known: dict[tuple[Any, bool], list[_Metric]] = {}
 
         def record(invocation: Invocation) -> None:
             facts = invocation.facts
             kind = facts.get("operation"), facts.get("cache_hit") is True
-            recordings = known.get(kind)
-            if recordings is None:
-                at = [recording for moment in moments for recording in self._at.get(moment, ())]
-                recordings = known[kind] = [recording for recording in at if _concerns(recording.row, *kind)]
-            for recording in recordings:
-                recording.record(invocation, facts)
+            metrics = known.get(kind)
+            if metrics is None:
+                at = [metric for moment in moments for metric in self._at.get(moment, ())]
+                metrics = known[kind] = [metric for metric in at if _concerns(metric.row, *kind)]
+            for metric in metrics:
+                metric.record(invocation, facts)
 
         return record
 
     def call(self, invocation: Invocation) -> None:
         """One logical call has ended."""
-        for recording in self._at.get(names.CALL, ()):
-            recording.record(invocation, invocation.facts)
+        for metric in self._at.get(names.CALL, ()):
+            metric.record(invocation, invocation.facts)
 
     def event(self, invocation: Invocation, name: str, attributes: Facts) -> None:
         """A lifecycle event has happened."""
-        for recording in self._at.get(name, ()):
+        for metric in self._at.get(name, ()):
             path = invocation.facts.get("path")
             group = path[-1] if path else invocation.facts.get("model_group")
-            recording.record(invocation, {"model_group": group, **attributes})
+            metric.record(invocation, {"model_group": group, **attributes})
 
 
 def _concerns(row: Instrument, operation: Any, cache_hit: bool) -> bool:
@@ -181,7 +181,7 @@ def _concerns(row: Instrument, operation: Any, cache_hit: bool) -> bool:
     return operation not in row.but_operations and (not row.operations or operation in row.operations)
 
 
-class _Recording:
+class _Metric:
     """One row of the table with its instrument and its series."""
 
     def __init__(self, row: Instrument, instrument: Any, most: int) -> None:
