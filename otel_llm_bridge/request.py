@@ -11,7 +11,7 @@ from .invocation import Invocation
 from .semconv import gen_ai, http
 from .semconv import litellm as names
 from .semconv.vocabulary import CALLER, REQUEST
-from .telemetry import Layer
+from .telemetry import Layer, span_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,7 @@ def inner_layer(providers: Providers, settings: Settings | None = None, policy: 
     """``litellm.proxy {route}``, INTERNAL: below the SERVER span of the web framework's instrumentation."""
 
     def name(facts: dict[str, Any]) -> str:
-        return f"{names.SPAN_PROXY} {facts.get('route') or facts['url_path']}"
+        return span_name(names.SPAN_PROXY, facts.get("route") or facts["url_path"])
 
     return _with_status(Layer(providers, REQUEST, SpanKind.INTERNAL, name, settings, policy), name)
 
@@ -92,7 +92,7 @@ def inner_layer(providers: Providers, settings: Settings | None = None, policy: 
 def _http_name(facts: dict[str, Any]) -> str:
     method = facts["method"] if facts["method"] != http.OTHER_METHOD else http.OTHER_METHOD_IN_NAME
     # Without a route only the method: a path may hold anything, and a name must not.
-    return f"{method} {facts['route']}" if facts.get("route") else str(method)
+    return span_name(method, facts.get("route"))
 
 
 def _with_status(layer: Layer, name: Callable[[dict[str, Any]], str]) -> Layer:

@@ -131,14 +131,18 @@ def _has(span: Any, name: str, at: int) -> bool:
     return any((event.name, event.timestamp) == (name, at) for event in getattr(span, "events", ()))
 
 
+def span_name(prefix: str, detail: str | None) -> str:
+    """``{prefix} {detail}``; the prefix alone where the detail is not known."""
+    return f"{prefix} {detail}" if detail else prefix
+
+
 def inference_layer(
     providers: Providers, settings: Settings | None = None, policy: ContentPolicy | None = None
 ) -> Layer:
     """One upstream attempt: ``{operation} {model}``, CLIENT. Source: gen_ai.client.inference of the GenAI conventions."""
 
     def name(facts: dict[str, Any]) -> str:
-        model = facts.get("model")
-        return f"{facts['operation']} {model}" if model else str(facts["operation"])
+        return span_name(facts["operation"], facts.get("model"))
 
     return Layer(providers, INFERENCE, SpanKind.CLIENT, name, settings, policy)
 
@@ -149,8 +153,7 @@ def router_layer(
     """The logical call above its attempts: ``litellm.router {group}``, INTERNAL."""
 
     def name(facts: dict[str, Any]) -> str:
-        group = facts.get("model_group")
-        return f"{litellm.SPAN_ROUTER} {group}" if group else litellm.SPAN_ROUTER
+        return span_name(litellm.SPAN_ROUTER, facts.get("model_group"))
 
     return Layer(providers, ROUTER, SpanKind.INTERNAL, name, settings, policy)
 
@@ -159,8 +162,7 @@ def below_layer(providers: Providers, settings: Settings | None = None) -> Layer
     """An attempt under somebody else's LLM span: ``litellm.attempt {model}``, INTERNAL, with our own names only."""
 
     def name(facts: dict[str, Any]) -> str:
-        model = facts.get("model")
-        return f"{litellm.SPAN_ATTEMPT} {model}" if model else litellm.SPAN_ATTEMPT
+        return span_name(litellm.SPAN_ATTEMPT, facts.get("model"))
 
     table = [fact for fact in INFERENCE if not fact.attribute.startswith("gen_ai.")]
     return Layer(providers, table, SpanKind.INTERNAL, name, settings, ContentPolicy())
