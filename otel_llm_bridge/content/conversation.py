@@ -66,14 +66,22 @@ class TextMessage(dict[str, Any]):
         self.told: tuple[Any, tuple[str, ...], str] | None = None
 
 
-#: Texts of up to so many characters are remembered: those of a history come again with each of its calls.
-_REMEMBERED: Final = 4096
-_same_message: Final = lru_cache(maxsize=512)(TextMessage)
+#: Characters of a text that is remembered: those of a history come again with each of its calls.
+SHORT: Final = 4096
+_PLAIN_ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
 
 
-def said(role: str, content: str) -> TextMessage:
-    """A message of plain text."""
-    return _same_message(role, content) if len(content) <= _REMEMBERED else TextMessage(role, content)
+def _short(role: Any, content: Any) -> TextMessage:
+    if type(role) is str and role in _PLAIN_ROLES and content:
+        return TextMessage(role, content)
+    raise ValueError("nothing but a text")
+
+
+#: ``(role, content)`` -> a message of that text, the same object each time. ``content`` is a text no longer than `SHORT`.
+#:
+#: Raises:
+#:     TypeError, ValueError: the role is not one that says a plain text, or there is no text.
+short_text: Final = lru_cache(maxsize=512)(_short)
 
 
 def text(content: Any) -> Part:

@@ -105,19 +105,20 @@ class ContentPolicy:
     def documents(self, conversation: Conversation) -> dict[str, Document]:
         """The conversation as it may be recorded, by the names of `semconv.content.CONTENT`."""
         secrets = conversation.secrets
-        return {
-            name: Document([self._told(item, secrets) for item in document], self.max_bytes)
-            for name, document in conversation.documents().items()
-        }
+        return {name: Document(self._told(document, secrets), self.max_bytes) for name, document in conversation.documents().items()}
 
-    def _told(self, item: Any, secrets: tuple[str, ...]) -> str:
-        """JSON of one redacted item. Of a text that comes again it is known, unless a redactor wants to see it each time."""
-        if type(item) is not parts.TextMessage or self.redactor is not None:
-            return _dump(self._message(item, secrets))
-        known = item.told
-        if known is None or known[0] is not self or known[1] != secrets:
-            known = item.told = (self, secrets, _dump(self._message(item, secrets)))
-        return known[2]
+    def _told(self, document: list[Any], secrets: tuple[str, ...]) -> list[str]:
+        """JSON of redacted items. Of a text that comes again it is known, unless a redactor wants to see it each time."""
+        found: list[str] = []
+        for item in document:
+            if type(item) is not parts.TextMessage or self.redactor is not None:
+                found.append(_dump(self._message(item, secrets)))
+                continue
+            known = item.told
+            if known is None or known[0] is not self or known[1] != secrets:
+                known = item.told = (self, secrets, _dump(self._message(item, secrets)))
+            found.append(known[2])
+        return found
 
     def redact(self, value: Any) -> Any:
         """A copy of a document or a text with the redactor run over what it says."""

@@ -12,7 +12,7 @@ from ..content.conversation import Message, Part
 from ..guard import fault
 from ..invocation import Invocation
 from ..streams import ChunkReader
-from .access import Facts, first, get, peek
+from .access import Facts, fields, first, get, peek
 from .blocks import content, part
 from .conversations import said_by_model
 
@@ -43,7 +43,7 @@ def _chat(response: Any) -> list[Message]:
             said_by_model(get(choice, "message")) if get(choice, "text") is None else content(get(choice, "text")),
             get(choice, "finish_reason"),
         )
-        for choice in get(response, "choices") or ()
+        for choice in map(fields, get(response, "choices") or ())
     ]
 
 

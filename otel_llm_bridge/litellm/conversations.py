@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final
 
 from ..content import conversation as parts
-from ..content.conversation import Conversation, Message, Part
-from .access import first, get
+from ..content.conversation import Conversation, Message, Part, TextMessage
+from .access import fields, first, get
 from .blocks import content, image_url, part, tool_result
 
 #: Arguments whose texts are keys, whatever they look like.
@@ -29,17 +31,21 @@ def read_request(request: Mapping[str, Any]) -> Conversation:
 def secrets_of(request: Mapping[str, Any]) -> tuple[str, ...]:
     """The keys that a call is made with."""
     found: set[str] = set()
-    for values in (request, *(request.get(name) for name in ("headers", "extra_headers", "default_headers"))):
-        if isinstance(values, Mapping):
-            for name, value in values.items():
-                if isinstance(value, str) and isinstance(name, str) and _is_secret(name):
+    for values in (request, *map(request.get, _HEADERS)):
+        if values and isinstance(values, Mapping):
+            for name in _secret_names(tuple(values)):
+                if isinstance(value := values[name], str):
                     found.update((value, value.rpartition(" ")[2]))
     return tuple(sorted(found, key=len, reverse=True))
 
 
+_HEADERS: Final = ("headers", "extra_headers", "default_headers")
+
+
 @lru_cache(maxsize=1024)
-def _is_secret(name: str) -> bool:
-    return _SECRET.search(name) is not None
+def _secret_names(names: tuple[Any, ...]) -> tuple[str, ...]:
+    """Those under which a key may be. The calls of a program have few sets of names."""
+    return tuple(name for name in names if isinstance(name, str) and _SECRET.search(name) is not None)
 
 
 # --- messages -----------------------------------------------------------------------------------------
@@ -47,6 +53,7 @@ def _is_secret(name: str) -> bool:
 
 def said_by_model(message: Any) -> list[Part]:
     """The parts of a chat message of the model: thinking, words, tool calls."""
+    message = fields(message)
     thought = get(message, "reasoning_content")
     found = [parts.reasoning(thought)] if thought else []
     found += content(get(message, "content"))
@@ -63,15 +70,10 @@ def said_by_model(message: Any) -> list[Part]:
 
 
 def _message(message: Any) -> Message:
-    if type(message) is dict and message.keys() == _ROLE_AND_CONTENT:  # nearly all are, and histories are long
-        role, content_ = message["role"], message["content"]
-        if type(role) is str and role in _PLAIN_ROLES and type(content_) is str and content_:
-            return parts.said(role, content_)
+    if type(message) is dict and len(message) == 2 and type(text := message.get("content")) is str and len(text) <= parts.SHORT:
+        with contextlib.suppress(TypeError, ValueError):
+            return parts.short_text(message.get("role"), text)
     return _any_message(message)
-
-
-_ROLE_AND_CONTENT: Final = {"role", "content"}
-_PLAIN_ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
 
 
 def _any_message(message: Any) -> Message:
@@ -93,11 +95,23 @@ def _any_message(message: Any) -> Message:
 def _messages(conversation: Conversation, value: Any) -> None:
     if isinstance(value, (str, Mapping)) or not isinstance(value, (list, tuple)):
         value = [value]
-    conversation.input_messages += [_said(item) if isinstance(item, str) else _message(item) for item in value]
+    conversation.input_messages += _short_texts(value) or [
+        {"role": "user", "parts": [parts.text(item)]} if isinstance(item, str) else _message(item) for item in value
+    ]
 
 
-def _said(text: Any) -> Message:
-    return parts.said("user", str(text))
+def _short_texts(messages: Sequence[Any]) -> list[TextMessage]:
+    """``messages``, if all are short texts; nothing otherwise. Many histories are, and long: so no step of Python's for each."""
+    if _ONLY_DICTS(map(type, messages)) and _ONLY_PAIRS(map(len, messages)):
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            texts = [*map(_CONTENT, messages)]
+            if _ONLY_TEXTS(map(type, texts)) and max(map(len, texts), default=0) <= parts.SHORT:
+                return [*map(parts.short_text, map(_ROLE, messages), texts)]
+    return []
+
+
+_ONLY_DICTS, _ONLY_TEXTS, _ONLY_PAIRS = {dict}.issuperset, {str}.issuperset, {2}.issuperset
+_ROLE, _CONTENT = itemgetter("role"), itemgetter("content")
 
 
 def _texts(conversation: Conversation, value: Any) -> None:
