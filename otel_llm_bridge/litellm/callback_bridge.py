@@ -7,7 +7,8 @@ the call's driver waits for what is owed: `Call.settle` or ``await`` `Call.asett
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..callbacks import Call, dispatcher, process_end
@@ -106,11 +107,13 @@ def ended(
         chunks: what was read of such a stream.
         waited: whether the driver settles afterwards; see `Call.emit`.
     """
+    answer: Callable[[], Any] = lambda: response  # noqa: E731
     if outcome is not None and logging is not None:
-        response = rescue_calls.assembled(chunks, logging) if chunks else None
-        error = None if response is not None else error or asyncio.CancelledError(f"the stream was left: {outcome}")
+        # Costs more than all the rest: only where somebody listens, then, and once for all who do.
+        answer = functools.cache(lambda: rescue_calls.assembled(chunks, logging))
+        error = None if chunks else error or asyncio.CancelledError(f"the stream was left: {outcome}")
         if _rescues():
-            rescue_calls.stream_left(logging, response, outcome, error)
+            rescue_calls.stream_left(logging, answer, outcome, error)
     elif logging is not None and error is not None and callback_facts.interrupted(error) and _rescues():
         rescue_calls.interrupted(logging, error)
     if not call.heard:
@@ -125,7 +128,7 @@ def ended(
     elif error is not None:
         load = callback_facts.failure(logging, error)
     else:
-        load = callback_facts.success(logging, response, is_async=call.is_async, cache_hit=cache_hit, outcome=outcome)
+        load = callback_facts.success(logging, answer, is_async=call.is_async, cache_hit=cache_hit, outcome=outcome)
     if cache_hit:
         call.emit("cache_hit", load, waited=waited)
     call.emit(point, load, waited=waited)

@@ -50,20 +50,21 @@ def snapshot(logging: Any, response: Any = None) -> Load:
     return lambda: _facts(details, response, start, end)
 
 
-def success(logging: Any, response: Any, *, is_async: bool, cache_hit: bool | None = None, outcome: str | None = None) -> Load:
+def success(logging: Any, answer: Callable[[], Any], *, is_async: bool, cache_hit: bool | None = None, outcome: str | None = None) -> Load:
     """The record of a call that has succeeded.
 
     Args:
         logging: LiteLLM's ``Logging`` object of the call.
         is_async: whether the call was awaited.
         cache_hit: as LiteLLM tells its handlers.
-        response: as the caller got it; of a stream the whole answer, put together.
+        answer: gives the response as the caller got it; of a stream the whole answer, put together.
         outcome: how a stream ended that was not read to its end.
     """
     end = _now()
 
     def load() -> Mapping[str, Any]:
         twin = twin_of(logging)
+        response = answer()
         seen = _Redacted.make(response)
         twin.get_combined_callback_list = lambda *_args, **_kwargs: [seen]
         twin.should_run_callback = lambda *_args, **_kwargs: True

@@ -136,7 +136,7 @@ class Own:
         idle = getattr(getattr(pool, "_idle_semaphore", None), "_value", None)
         if idle is None or not any(thread.is_alive() for thread in list(pool._threads)):
             return False
-        return pool._work_queue.qsize() > 0 or len(pool._threads) > idle
+        return bool(pool._work_queue.qsize() > 0 or len(pool._threads) > idle)
 
     def before_fork(self) -> None:
         """Let LiteLLM's threads come to rest: a lock that one of them holds would stay locked in the child."""

@@ -117,22 +117,20 @@ def _first_time(logging: Any, what: str) -> bool:
 
 def interrupted(logging: Any, error: BaseException) -> None:
     """The call was cancelled, or ended by Ctrl-C or ``sys.exit``: LiteLLM has told its callbacks nothing."""
-    if not _untold(logging) or not _first_time(logging, "interrupted"):
-        return
-    text = callback_facts.text_of(error)
-    own().run(_failed(logging, error, text))
+    if _heard(logging, "failure") and _untold(logging) and _first_time(logging, "interrupted"):
+        own().run(_failed(logging, error, callback_facts.text_of(error)))
 
 
-def stream_left(logging: Any, answer: Any, outcome: str, error: BaseException | None) -> None:
+def stream_left(logging: Any, answer: Callable[[], Any], outcome: str, error: BaseException | None) -> None:
     """A stream was not read to its end; ``outcome`` says how it ended.
 
     Args:
         logging: LiteLLM's ``Logging`` object of the call.
         outcome: how the stream ended.
-        answer: what was read of it, as one answer; or else
+        answer: puts together what was read of it, as one answer; or else
         error: why there is nothing.
     """
-    if not _untold(logging) or not _first_time(logging, "stream left"):
+    if not (_heard(logging, "success" if error is None else "failure") and _untold(logging) and _first_time(logging, "stream left")):
         return
     logging.model_call_details[callback_facts.STREAM_OUTCOME] = outcome
     if error is not None:
@@ -150,6 +148,16 @@ def assembled(chunks: Sequence[Any], logging: Any) -> Any:
     return None
 
 
+def _heard(logging: Any, end: str) -> bool:
+    """Whether LiteLLM has anybody to tell of that end of the call: its handlers take their time for nobody as well."""
+    import litellm
+
+    own_lists = (f"dynamic_{end}_callbacks", f"dynamic_async_{end}_callbacks")
+    return any(getattr(logging, name, None) for name in own_lists) or any(
+        getattr(litellm, name) for name in (f"{end}_callback", f"_async_{end}_callback")
+    )
+
+
 def _untold(logging: Any) -> bool:
     details = logging.model_call_details
     told = ("has_logged_async_success", "has_logged_sync_success", "has_logged_async_failure", "has_logged_sync_failure")
@@ -163,9 +171,8 @@ async def _failed(logging: Any, error: BaseException, text: str) -> None:
         await logging.async_failure_handler(error, text)
 
 
-async def _succeeded(logging: Any, answer: Any) -> None:
-    if _is_sync(logging):
-        await dispatcher.workers.run(lambda: logging.success_handler(answer))
-        return
-    await logging.async_success_handler(answer)
-    await dispatcher.workers.run(lambda: logging.success_handler(answer))
+async def _succeeded(logging: Any, answer: Callable[[], Any]) -> None:
+    whole = await dispatcher.workers.run(answer)
+    if not _is_sync(logging):
+        await logging.async_success_handler(whole)
+    await dispatcher.workers.run(lambda: logging.success_handler(whole))

@@ -227,7 +227,7 @@ def test_a_record_that_is_written_meanwhile(point: str, provider: FakeProvider) 
     (logging,) = seen
     logging.model_call_details = Busy(logging.model_call_details)
     error = OSError()
-    load = callback_facts.failure(logging, error) if point == "failure" else callback_facts.success(logging, None, is_async=False)
+    load = callback_facts.failure(logging, error) if point == "failure" else callback_facts.success(logging, lambda: None, is_async=False)
     kwargs = load()["kwargs"]
     assert kwargs["messages"] == MESSAGES
     assert kwargs.get("exception") is (error if point == "failure" else None)

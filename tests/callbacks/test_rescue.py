@@ -7,6 +7,7 @@ import contextlib
 import gc
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import litellm
@@ -14,9 +15,10 @@ import pytest
 from litellm.integrations.custom_logger import CustomLogger
 from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
-from otel_llm_bridge import callbacks, streams
+from otel_llm_bridge import callbacks, invocation, streams
 from otel_llm_bridge.demo.provider import FakeProvider
 
+from ..export.support import run as run_program
 from .switch import switched_on
 
 MESSAGES = [{"role": "user", "content": "Is there anybody?"}]
@@ -258,6 +260,39 @@ class TestTold:
         assert own.seen[0][1]["litellm_bridge_stream_outcome"] == "abandoned"
         assert ours[0]["response_cost"] > 0
 
+    @pytest.mark.parametrize("end", ["left", "held until exit"])
+    @pytest.mark.parametrize(("listener", "count"), [("nobody", 0), ("ours, of failures", 0), ("ours", 1), ("LiteLLM's", 1)])
+    def test_only_for_listeners(
+        self, listener: str, count: int, end: str, the_dispatcher: Any, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The chunks of a stream that is not read to its end are put together once where somebody is told, else not at all."""
+        built: list[Any] = []
+        build = litellm.stream_chunk_builder
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            built.append(build(*args, **kwargs))
+            return built[-1]
+
+        monkeypatch.setattr(litellm, "stream_chunk_builder", counted)
+        answers: list[Any] = []
+        if listener.startswith("ours"):
+            callbacks.register(lambda event: answers.append(event.response_obj), on="failure" if "fail" in listener else "success")
+        if listener == "LiteLLM's":
+            litellm.callbacks = [own := Own()]
+            own.seen = answers
+        stream = litellm.completion(**Calls(provider.url).arguments(), stream=True)
+        said = [next(stream).choices[0].delta.content for _ in range(3)]
+        if end == "left":
+            del stream
+            gc.collect()
+            streams.settle_left_streams()
+        else:
+            assert invocation.finish_open("process_exit") == 1
+        assert callbacks.drain(10).complete
+        wait_for_threads()
+        assert len(built) == len(answers) == count
+        assert all(answer.choices[0].message.content == "".join(filter(None, said)) for answer in built)
+
     def test_lifecycle(self, provider: FakeProvider) -> None:
         """The points of one call come in their order, with LiteLLM's data at each."""
         points: list[str] = []
@@ -402,3 +437,17 @@ class TestLists:
                 alive.add(litellm.Router([{"model_name": "group", "litellm_params": arguments}]))
             gc.collect()
             assert len(alive) == (0 if bridge else 20)
+
+
+@pytest.mark.slow
+def test_a_thread_pool_that_python_has_shut_down(tmp_path: Path, provider: FakeProvider) -> None:
+    """At the end of the process nobody waits for LiteLLM's logging threads, which Python has joined before that."""
+    body = f"""
+    import otel_llm_bridge
+    otel_llm_bridge.instrument()
+    import litellm
+    litellm.completion(**{Calls(provider.url).arguments()!r})
+    """
+    environ = {"OTEL_LLM_BRIDGE_EXIT_TIMEOUT": "3600", "OTEL_TRACES_EXPORTER": "none", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    ended = run_program(body, tmp_path, preamble="", environ=environ, timeout=150)
+    assert (ended.status, ended.errors) == (0, "")
