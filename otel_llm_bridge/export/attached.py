@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from ..guard import guarded, logger
-from . import lifetime
+from . import helper, lifetime
 from .delivery import Delivery
 from .ledger import FlushReport, Ledger, Reason, State
 from .processors import DeliverySpanProcessor
@@ -33,6 +33,7 @@ class Attached:
             self.ledger = self._delivery.ledger
             return
         self.ledger = Ledger()
+        helper.prepare()
         lifetime.after_fork_in_child(self.ledger.reset)
         self._counts = functools.partial(_counts, time.time_ns())
         add = getattr(provider, "add_span_processor", None)
@@ -54,7 +55,7 @@ class Attached:
         started = time.monotonic()
         self.look()
         force_flush = getattr(self.provider, "force_flush", None)
-        over = force_flush is not None and lifetime.bounded(lambda: _force(force_flush, timeout), timeout)
+        over = force_flush is not None and helper.bounded(lambda: _force(force_flush, timeout), timeout)
         if over and self._exporter is not None and self._exporter.is_idle():
             # What ended, is not on its way and never reached the exporter was thrown away on the way there.
             self.ledger.move(State.PENDING, State.DROPPED, self.ledger.count(State.PENDING), Reason.USER_PIPELINE)

@@ -196,10 +196,18 @@ def _call(hooks: list[tuple[str, Hook]], deadline: Deadline) -> None:
             hook(deadline)
 
 
-def bounded(function: Callable[[], object], timeout: float) -> bool:
+def in_place(function: Callable[[], object], timeout: float) -> bool:
+    """Run ``function`` here, however long it takes."""
+    function()
+    return True
+
+
+def bounded(
+    function: Callable[[], object], timeout: float, otherwise: Callable[[Callable[[], object], float], bool] = in_place
+) -> bool:
     """Run ``function`` in a daemon thread and wait for it at most ``timeout`` seconds.
 
-    Where no thread can be started any longer (Python 3.12 and later, late in the exit), it runs in place.
+    Where no thread can be started any longer (Python 3.12, late in the exit), that is left to ``otherwise``.
 
     Returns:
         Whether it came to its end.
@@ -208,8 +216,7 @@ def bounded(function: Callable[[], object], timeout: float) -> bool:
     try:
         thread.start()
     except RuntimeError:
-        function()
-        return True
+        return otherwise(function, timeout)
     thread.join(max(0.001, timeout))
     return not thread.is_alive()
 

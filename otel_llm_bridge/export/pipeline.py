@@ -14,13 +14,14 @@ from typing import Any, TypeVar
 
 from ..guard import guarded, logger
 from ..settings import Settings
-from . import lifetime, otlp_env, sdk_env
+from . import helper, lifetime, otlp_env, sdk_env
 from .lifetime import Deadline, Stage
 from .report import REPORT_URL, send
 
 with sdk_env.without_bad_values():  # OpenTelemetry reads some variables when it is imported
     from opentelemetry.sdk._logs import LoggerProvider
     from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -43,7 +44,7 @@ class Pipeline:
 
     Args:
         spans, logs, metrics: our delivery behind them.
-        others: processors and readers of the SDK in front of other exporters; flushed after ours.
+        others: processors and readers of the SDK in front of other exporters; flushed and shut down after ours.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class Pipeline:
         self.meter_provider = meter_provider
         self.logger_provider = logger_provider
         self._spans, self._logs, self._metrics, self._others = spans, logs, metrics, others
+        if others:
+            helper.prepare()
         self._attached: list[Attached] = []
         self._over = False
         self._hooks = f"pipeline {id(self):x}"
@@ -100,7 +103,8 @@ class Pipeline:
             self._logs.flush(deadline.remaining())
         if self._metrics is not None:
             self._metrics.flush(deadline.remaining())
-        self._flush_others(deadline)
+        if not self._over:
+            self._for_others(_force_flush, deadline)
         return self.report(time.monotonic() - started)
 
     def report(self, elapsed: float = 0.0) -> FlushReport:
@@ -142,11 +146,12 @@ class Pipeline:
             attached.flush(deadline.remaining(), final=True)
         if self._logs is not None:
             self._logs.flush(deadline.remaining(), final=True)
-        self._flush_others(deadline)
+        self._for_others(_force_flush, deadline, but=MetricReader)  # its shutdown is a last collection
 
-    def _flush_others(self, deadline: Deadline) -> None:
+    def _for_others(self, function: Callable[[Any, float], None], deadline: Deadline, but: type | tuple[()] = ()) -> None:
         for other in self._others:
-            lifetime.bounded(functools.partial(_force_flush, other, deadline.remaining()), deadline.remaining())
+            if not isinstance(other, but):
+                helper.bounded(functools.partial(function, other, deadline.remaining()), deadline.remaining())
 
     def _close(self, deadline: Deadline) -> None:
         if self._over:
@@ -155,6 +160,7 @@ class Pipeline:
         for delivery in (self._spans, self._logs):
             if delivery is not None:
                 delivery.close(0.0)
+        self._for_others(_shut_down, deadline)
 
     def _tell(self, deadline: Deadline) -> None:
         report = self.report()
@@ -167,8 +173,18 @@ class Pipeline:
 
 
 def _force_flush(other: Any, timeout: float) -> None:
+    if isinstance(other, MetricReader) and not isinstance(other, PeriodicExportingMetricReader):
+        return  # it is asked, and keeps nothing
     with guarded("the flush of another exporter"):
         other.force_flush(int(timeout * 1000))
+
+
+def _shut_down(other: Any, timeout: float) -> None:
+    if getattr(other, "_shutdown", False):  # by the program; readers of the SDK warn of a second time
+        return
+    with guarded("the shutdown of another exporter"):
+        takes_timeout = "timeout_millis" in inspect.signature(other.shutdown).parameters
+        other.shutdown(**{"timeout_millis": timeout * 1000} if takes_timeout else {})
 
 
 def _say(line: str) -> None:

@@ -1,7 +1,7 @@
 """Providers of the SDK with our delivery behind them, one function a signal.
 
-Each returns the provider, our part behind it if ``otlp`` is one of the exporters, and what of the SDK is to be flushed
-besides, as it keeps something for the other exporters.
+Each returns the provider, our part behind it if ``otlp`` is one of the exporters, and what of the SDK is in front of the
+other exporters, and is to be flushed and shut down besides.
 """
 
 from __future__ import annotations
@@ -95,17 +95,18 @@ def traces(settings: Settings, resource: Resource) -> tuple[TracerProvider | Non
     # No exit hook of its own: the provider's end is a stage of ours.
     provider = tracer.Provider(SCOPE, resource=resource, shutdown_on_exit=False)
     delivery = None
-    others = []
+    others: list[Any] = []
     for name in names:
         if name == "otlp":
             processor = span_processor(settings)
             delivery = processor.delivery
             provider.add_span_processor(processor)
         elif name == "console":
-            provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))
+            others.append(SimpleSpanProcessor(ConsoleSpanExporter()))
         elif (exporter := _from_entry_point("traces", name)) is not None:
             others.append(BatchSpanProcessor(exporter, **_batching("OTEL_BSP")))
-            provider.add_span_processor(others[-1])
+    for other in others:
+        provider.add_span_processor(other)
     return provider, delivery, others
 
 
@@ -131,7 +132,7 @@ def metrics(settings: Settings, resource: Resource) -> tuple[MeterProvider | Non
     provider = meter.Provider(SCOPE if alone else "", readers, resource=resource, shutdown_on_exit=False)
     if ours is not None:
         ours.exporter.complete = lambda collected: provider.meter.add_to(collected) if provider.meter else collected
-    return provider, ours, [reader for reader in readers if reader is not ours and isinstance(reader, PeriodicExportingMetricReader)]
+    return provider, ours, [reader for reader in readers if reader is not ours]
 
 
 def _preferred() -> tuple[dict[type, Any] | None, dict[type, Any] | None]:
@@ -149,7 +150,7 @@ def logs(settings: Settings, resource: Resource) -> tuple[LoggerProvider | None,
         return None, None, []
     provider = LoggerProvider(resource=resource, shutdown_on_exit=False)
     delivery = None
-    others = []
+    others: list[Any] = []
     for name in names:
         if name == "otlp":
             endpoint = otlp_env.endpoint("logs")
@@ -170,10 +171,11 @@ def logs(settings: Settings, resource: Resource) -> tuple[LoggerProvider | None,
         elif name == "console":
             # Renamed in 1.39; both names are tried.
             exporter: Any = getattr(export, "ConsoleLogRecordExporter", None) or export.ConsoleLogExporter
-            provider.add_log_record_processor(export.SimpleLogRecordProcessor(exporter()))
-        elif (other := _from_entry_point("logs", name)) is not None:
-            others.append(export.BatchLogRecordProcessor(other, **_batching("OTEL_BLRP")))
-            provider.add_log_record_processor(others[-1])
+            others.append(export.SimpleLogRecordProcessor(exporter()))
+        elif (exporter := _from_entry_point("logs", name)) is not None:
+            others.append(export.BatchLogRecordProcessor(exporter, **_batching("OTEL_BLRP")))
+    for other in others:
+        provider.add_log_record_processor(other)
     return provider, delivery, others
 
 

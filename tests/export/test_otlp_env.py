@@ -166,7 +166,7 @@ def test_the_standard_queue_sizes_hold_for_both_signals() -> None:
 
 #: Exporters of another package, which print what they are given.
 MINE = """
-import functools
+import functools, threading
 from opentelemetry.sdk._logs import export
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, InMemoryMetricReader
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter
@@ -179,6 +179,19 @@ told = functools.partial(ConsoleMetricExporter, formatter=lambda data: f"metrics
 asked = functools.cache(InMemoryMetricReader)
 def broken():
     raise LookupError
+def closing(kind, name, wait=0):
+    class Closing(kind):
+        def shutdown(self, *args, **kwargs):
+            print(f"closed {name}", flush=True)
+            threading.Event().wait(wait)
+    return Closing
+closing_spans, closing_records = closing(ConsoleSpanExporter, "spans"), closing(Records, "records")
+closing_told, closing_asked = closing(ConsoleMetricExporter, "told"), closing(InMemoryMetricReader, "asked")
+hanging = closing(ConsoleSpanExporter, "spans that hang", 1000)
+class stuck(closing_spans):
+    def export(self, spans):
+        print("stuck", flush=True)
+        threading.Event().wait(1000)
 """
 WORK = """
 import mine
@@ -188,6 +201,21 @@ work.end()
 line.meter_provider.get_meter("m").create_counter("calls").add(2)
 events.emit_record(line.logger_provider.get_logger("l"), work, "event", {}, "said")
 """
+
+
+def install(folder: Path) -> None:
+    """Put the package of these exporters there."""
+    info = folder / "mine-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
+    rows = {
+        "traces": ("spans", "closing_spans", "hanging", "stuck"),
+        "metrics": ("asked", "told", "broken", "closing_told", "closing_asked"),
+        "logs": ("records", "closing_records"),
+    }
+    groups = (f"[{otlp_env.GROUPS[signal]}]\n" + "".join(f"{name} = mine:{name}\n" for name in named) for signal, named in rows.items())
+    (info / "entry_points.txt").write_text("\n".join(groups))
+    (folder / "mine.py").write_text(MINE)
 
 
 @pytest.mark.parametrize(
@@ -201,13 +229,7 @@ events.emit_record(line.logger_provider.get_logger("l"), work, "event", {}, "sai
 )
 def test_exporters_of_other_packages(body: str, names: tuple[str, str, str], receiver: Receiver, tmp_path: Path) -> None:
     """They are found by their entry points, for all signals, and are given everything before the process ends."""
-    info = tmp_path / "mine-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
-    rows = {"traces": ("spans",), "metrics": ("asked", "told", "broken"), "logs": ("records",)}
-    groups = (f"[{otlp_env.GROUPS[signal]}]\n" + "".join(f"{name} = mine:{name}\n" for name in named) for signal, named in rows.items())
-    (info / "entry_points.txt").write_text("\n".join(groups))
-    (tmp_path / "mine.py").write_text(MINE)
+    install(tmp_path)
     environ = dict(zip(("OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"), names, strict=True))
     ended = support.run(body, tmp_path, receiver, environ=environ)
     assert "span work\n" in ended.output and "record said\n" in ended.output, ended.errors
@@ -216,3 +238,35 @@ def test_exporters_of_other_packages(body: str, names: tuple[str, str, str], rec
     arrived = receiver.store
     calls = [metric for metric in arrived.metrics() if metric.name == "calls"]
     assert [len(arrived.spans()), len(calls), len(arrived.logs())] == by_ours
+
+
+def closed(ended: support.Ended) -> list[str]:
+    """Exporters that were shut down."""
+    return sorted(row.removeprefix("closed ") for row in ended.output.splitlines() if row.startswith("closed "))
+
+
+@pytest.mark.parametrize("end", ["", "os.kill(os.getpid(), signal.SIGTERM)", "line.shutdown(5)\nline.shutdown(5)"], ids=["exit", "signal", "asked"])
+def test_exporters_of_other_packages_are_shut_down(end: str, tmp_path: Path) -> None:
+    """Once each, after the last of the telemetry, which comes once; those that are asked for metrics as well."""
+    install(tmp_path)
+    environ = {
+        "OTEL_TRACES_EXPORTER": "closing_spans",
+        "OTEL_METRICS_EXPORTER": "closing_told,closing_asked",
+        "OTEL_LOGS_EXPORTER": "closing_records",
+    }
+    ended = support.run(WORK + end, tmp_path, environ=environ)
+    assert closed(ended) == ["asked", "records", "spans", "told"], ended.errors
+    before = ended.output.partition("closed ")[0]
+    assert '"name": "work"' in before and '"said"' in before
+    assert ended.output.count('"name": "calls"') == 1
+    assert ended.errors == ""
+
+
+@pytest.mark.parametrize(("name", "says"), [("hanging", "closed spans that hang"), ("stuck", "stuck")])
+def test_an_exporter_that_hangs_does_not_hold_the_end(name: str, says: str, receiver: Receiver, tmp_path: Path) -> None:
+    """Neither at its shutdown nor at an export; ours is served before."""
+    install(tmp_path)
+    environ = {"OTEL_TRACES_EXPORTER": f"{name},otlp", "OTEL_LLM_BRIDGE_EXIT_TIMEOUT": "3"}
+    ended = support.run("span(1)", tmp_path, receiver, environ=environ, timeout=60)
+    assert (ended.status, says in ended.output) == (0, True)
+    assert support.missing(ended.ended, receiver) == set()
