@@ -170,8 +170,8 @@ def install(settings: Settings, get_tracer: Callable[[], Tracer] | None = None) 
     dispatcher.configure(settings, get_tracer)
     loops.install()
     lifetime.at_end(Stage.DRAIN_CALLBACKS, "callbacks", lambda deadline: process_end.late(deadline.remaining()))
-    # Calls that are still open are ended after that; their callbacks may take a small part of the flush's time.
-    lifetime.at_end(Stage.FLUSH, "callbacks of open calls", lambda deadline: process_end.last(min(0.5, deadline.remaining() / 4)))
+    # Calls that are still open are ended after that.
+    lifetime.at_end(Stage.TELL_FINISHED, "callbacks of open calls", lambda deadline: process_end.last(deadline.remaining()))
     lifetime.after_fork_in_child(dispatcher.after_fork_in_child)
     if not _hooked:
         # There is no way to unregister any of these.

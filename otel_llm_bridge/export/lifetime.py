@@ -32,9 +32,10 @@ class Stage(enum.IntEnum):
     DRAIN_LITELLM = 1
     DRAIN_CALLBACKS = 2
     FINISH_SPANS = 3
-    FLUSH = 4
-    SHUTDOWN = 5
-    REPORT = 6
+    TELL_FINISHED = 4
+    FLUSH = 5
+    SHUTDOWN = 6
+    REPORT = 7
 
 
 #: By which part of the whole budget a stage must be over. What a stage leaves, the next ones have; a
@@ -43,6 +44,7 @@ _SHARE: Final = {
     Stage.DRAIN_LITELLM: 0.35,
     Stage.DRAIN_CALLBACKS: 0.55,
     Stage.FINISH_SPANS: 0.6,
+    Stage.TELL_FINISHED: 0.7,
     Stage.FLUSH: 0.93,
     Stage.SHUTDOWN: 0.97,
     Stage.REPORT: 1.0,

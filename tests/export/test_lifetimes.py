@@ -243,7 +243,7 @@ def test_everything_at_the_end_has_one_budget(tmp_path: Path) -> None:
     """
     ends = run(body, tmp_path, environ={"OTEL_TRACES_EXPORTER": "none", "OTEL_LLM_BRIDGE_EXIT_TIMEOUT": "4"}).figures
     # Two budgets would be 6.2 s. What is not ours, between the two parts, does not count: hence the second of slack.
-    assert set(ends) == {"early", "DRAIN_LITELLM", "DRAIN_CALLBACKS", "FINISH_SPANS", "FLUSH", "SHUTDOWN", "REPORT", "left"}
+    assert set(ends) == {"early", "DRAIN_LITELLM", "DRAIN_CALLBACKS", "FINISH_SPANS", "TELL_FINISHED", "FLUSH", "SHUTDOWN", "REPORT", "left"}
     assert max(ends.values()) < 4.0 + 1.0
     assert 1.2 < ends["early"] < ends["FLUSH"]
 
@@ -317,7 +317,7 @@ def test_the_provider_may_be_younger_than_every_exit_hook(tmp_path: Path, receiv
     assert (ended.figures["ended"], ended.figures["exported"]) == (5, 5)
 
 
-@pytest.mark.parametrize("hang", ["DRAIN_LITELLM", "DRAIN_CALLBACKS", "FINISH_SPANS"])
+@pytest.mark.parametrize("hang", ["DRAIN_LITELLM", "DRAIN_CALLBACKS", "FINISH_SPANS", "TELL_FINISHED"])
 def test_a_hook_that_hangs_cannot_take_the_time_of_the_flush(hang: str, tmp_path: Path, receiver: Receiver) -> None:
     """A drain that never returns is left behind; the spans are delivered and the end is in time."""
     body = f"""
@@ -345,7 +345,7 @@ def test_hooks_run_in_order_once_and_can_be_removed(tmp_path: Path) -> None:
     lifetime.run("again")
     """
     ended = run(body, tmp_path, environ={"OTEL_TRACES_EXPORTER": "none"})
-    stages = ["DRAIN_LITELLM", "DRAIN_CALLBACKS", "FINISH_SPANS", "FLUSH", "SHUTDOWN", "REPORT"]
+    stages = ["DRAIN_LITELLM", "DRAIN_CALLBACKS", "FINISH_SPANS", "TELL_FINISHED", "FLUSH", "SHUTDOWN", "REPORT"]
     assert ended.output.split("\n")[:-1] == [f"{stage} True" for stage in stages], ended.errors
 
 
