@@ -8,7 +8,7 @@ from ..invocation import Invocation
 from ..logical import LogicalCall
 from ..patching import Target
 from . import access, pricing, reading
-from .usage import USAGE_FACTS
+from .usage import USAGE_FACTS, usage_of
 
 _HANDLER: Final = "litellm.caching.caching_handler"
 
@@ -44,7 +44,7 @@ def settle(litellm: Any, invocation: Invocation) -> None:
     if facts.get("cache_hit"):
         usage = access.get(invocation.kept.get("response"), "usage")
         if access.get(usage, "prompt_tokens") is None:  # a stream, or an API whose usage has other names
-            usage = pricing.usage_of(litellm, facts) if "input_tokens" in facts else None
+            usage = usage_of(litellm, facts) if "input_tokens" in facts else None
         facts.update({saved: facts[used] for used, saved in _SAVED.items() if facts.get(used)})
         for fact in _NOT_USED:
             facts.pop(fact, None)
@@ -55,7 +55,7 @@ def settle(litellm: Any, invocation: Invocation) -> None:
         billed, cached = invocation.kept["billed"], invocation.kept["cached"]
         used = reading.RESPONSES["embedding"]({"usage": billed})
         facts.update(access.clean(used))
-        facts.update(pricing.price(invocation, pricing.answer_with(litellm, facts.get("response_model"), billed)))
+        facts.update(pricing.price_usage(litellm, invocation, facts.get("response_model"), billed))
         facts.update(_saved(litellm, invocation, cached))
         if access.get(cached, "prompt_tokens"):
             facts["saved_input_tokens"] = access.get(cached, "prompt_tokens")
@@ -65,5 +65,5 @@ def _saved(litellm: Any, invocation: Invocation, usage: Any) -> dict[str, float]
     """What ``usage`` would have cost; nothing where the price is unknown."""
     if usage is None:
         return {}
-    priced = pricing.price(invocation, pricing.answer_with(litellm, invocation.facts.get("response_model"), usage))
+    priced = pricing.price_usage(litellm, invocation, invocation.facts.get("response_model"), usage)
     return {"cost_saved": priced["cost"]} if priced.get("cost") else {}

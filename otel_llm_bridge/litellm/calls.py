@@ -186,13 +186,15 @@ class Calls:
         params = reading.hidden(result)
         facts.update(reading.read_hidden(params))
         if final:
-            facts.update(pricing.figure(invocation, params.get("response_cost")))
+            facts.update(pricing.figure(self.litellm, invocation, params.get("response_cost")))
         if "cost" not in facts and "input_tokens" in facts:
-            facts.update(pricing.price(invocation, result if final else self._bare(result)))
+            facts.update(self._price(invocation, result, final))
         invocation.facts.update(access.clean(facts))
 
-    def _bare(self, result: Any) -> Any:
-        return pricing.answer_with(self.litellm, access.get(result, "model"), access.get(result, "usage"))
+    def _price(self, invocation: Invocation, result: Any, final: bool) -> dict[str, Any]:
+        if final:
+            return pricing.price(self.litellm, invocation, result)
+        return pricing.price_usage(self.litellm, invocation, access.get(result, "model"), access.get(result, "usage"))
 
     # --- calls that LiteLLM itself repeats ----------------------------------------------------------
 

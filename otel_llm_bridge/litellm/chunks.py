@@ -10,7 +10,7 @@ from ..guard import guarded
 from ..semconv import litellm as names
 from . import access, pricing, reading
 from .access import Facts, clean, first, get, peek
-from .usage import read_usage
+from .usage import estimate_usage, is_zero, read_usage, usage_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,9 +61,8 @@ class ChatChunks:
             reported = [self._estimated(complete, given)]
             facts.update(read_usage(reported[0], names.USAGE_ESTIMATED))
         with guarded("cost"):
-            usage = reported[0] if len(reported) == 1 else self._rebuilt(complete) or pricing.usage_of(self._litellm, facts)
-            answer = pricing.answer_with(self._litellm, facts["response_model"], usage)
-            facts.update(pricing.price(self._invocation, answer))
+            usage = reported[0] if len(reported) == 1 else self._rebuilt(complete) or usage_of(self._litellm, facts)
+            facts.update(pricing.price_usage(self._litellm, self._invocation, facts["response_model"], usage))
         return clean(facts)
 
     def _estimated(self, complete: bool, chunks: list[Any]) -> Any:
@@ -73,12 +72,12 @@ class ChatChunks:
             return usage
         choices = [choice for chunk in chunks[:-1] for choice in get(chunk, "choices") or ()]
         text = "".join(str(first(choice, ("delta.content", "text")) or "") for choice in choices)
-        return pricing.estimate_usage(self._litellm, self._invocation.kept["request"], text)
+        return estimate_usage(self._litellm, self._invocation.kept["request"], text)
 
     def _rebuilt(self, complete: bool) -> Any:
         """The usage of the answer that LiteLLM has put together from all chunks, if it has."""
         usage = get(self._invocation.kept.get("rebuilt"), "usage") if complete else None
-        return None if usage is None or pricing.is_zero(usage) else usage
+        return None if usage is None or is_zero(usage) else usage
 
 
 def _finish_reasons(chunks: list[Any], choices: int) -> list[str]:
@@ -112,9 +111,8 @@ class EventStream:
         facts = self._facts
         if "output_tokens" in facts:
             with guarded("cost"):
-                usage = pricing.usage_of(self._litellm, facts)
-                answer = pricing.answer_with(self._litellm, facts.get("response_model"), usage)
-                facts.update(pricing.price(self._invocation, answer))
+                usage = usage_of(self._litellm, facts)
+                facts.update(pricing.price_usage(self._litellm, self._invocation, facts.get("response_model"), usage))
         return facts
 
 

@@ -8,14 +8,16 @@ from ..guard import guarded
 from ..invocation import Invocation
 from .access import Facts, first, get
 from .reading import read_cost
+from .usage import is_zero
 
 
-def price(invocation: Invocation, answer: Any) -> Facts:
+def price(litellm: Any, invocation: Invocation, answer: Any) -> Facts:
     """What ``answer`` cost, by the record that LiteLLM keeps of the call: custom prices and tiers included.
 
     Args:
+        litellm: the module.
         invocation: the call, with LiteLLM's record of it.
-        answer: a response of LiteLLM, or one made by `answer_with`.
+        answer: a response of LiteLLM.
 
     Returns:
         The facts of the cost; none when LiteLLM does not know the price.
@@ -28,21 +30,24 @@ def price(invocation: Invocation, answer: Any) -> Facts:
     with guarded("cost"):
         # Not the price of an answer from the cache, which is always 0: see `caching`.
         cost = calculate(result=answer, cache_hit=False, router_model_id=invocation.facts.get("deployment_id"))
-    return figure(invocation, cost)
+    return figure(litellm, invocation, cost)
 
 
-def figure(invocation: Invocation, cost: Any) -> Facts:
+def price_usage(litellm: Any, invocation: Invocation, model: str | None, usage: Any) -> Facts:
+    """What an answer of ``model`` with this ``usage``, an object of LiteLLM's, cost: where there is no answer to be priced."""
+    return price(litellm, invocation, litellm.ModelResponse(model=model, usage=usage))
+
+
+def figure(litellm: Any, invocation: Invocation, cost: Any) -> Facts:
     """LiteLLM's figure as facts; none when it does not know the price.
 
     LiteLLM says 0 of some models that it does not know, and of an answer without usage.
     """
     facts = read_cost(cost)
-    return {} if facts.get("cost") == 0 and not _may_be_free(invocation) else facts
+    return {} if facts.get("cost") == 0 and not _may_be_free(litellm, invocation) else facts
 
 
-def _may_be_free(invocation: Invocation) -> bool:
-    import litellm  # loaded by now
-
+def _may_be_free(litellm: Any, invocation: Invocation) -> bool:
     logging_obj, facts = invocation.kept.get("logging"), invocation.facts
     model, provider = get(logging_obj, "model"), get(logging_obj, "model_call_details.custom_llm_provider")
     names = (facts.get("deployment_id"), f"{provider}/{model}", model, facts.get("model"))
@@ -53,48 +58,3 @@ def _may_be_free(invocation: Invocation) -> bool:
     return (used is not None and not is_zero(used)) or not any(
         isinstance(price, (int, float)) and price > 0 for name, price in prices.items() if "cost" in name
     )
-
-
-def answer_with(litellm: Any, model: str | None, usage: Any) -> Any:
-    """A response that has nothing but its usage: what a stream leaves to be priced."""
-    return litellm.ModelResponse(model=model, usage=usage)
-
-
-def estimate_usage(litellm: Any, request: Facts, text: str) -> Any:
-    """Usage counted by LiteLLM's default tokenizer: of what ``request`` asks, and of the ``text`` of the answer.
-
-    Not by the model's own: for some models LiteLLM would fetch it from the network.
-    """
-    written = litellm.token_counter(model="", text=text) if text else 0
-    read = _read(litellm, request)
-    return litellm.Usage(prompt_tokens=read, completion_tokens=written, total_tokens=read + written)
-
-
-def _read(litellm: Any, request: Facts) -> int:
-    messages, prompt = request.get("messages"), request.get("prompt")
-    if not isinstance(messages, list):  # a text completion: LiteLLM makes a message of each prompt
-        prompts = prompt if isinstance(prompt, list) else [prompt]
-        messages = [{"role": "user", "content": text} for text in prompts if isinstance(text, str)]
-        if not messages:  # tokens already, of one prompt or of several
-            return sum(len(tokens) if isinstance(tokens, list) else 1 for tokens in prompts if tokens is not None)
-    counted: int = litellm.token_counter(model="", messages=messages)
-    return counted
-
-
-def usage_of(litellm: Any, facts: Facts) -> Any:
-    """LiteLLM's usage object with the token counts of ``facts``."""
-    read, written = facts.get("input_tokens", 0), facts.get("output_tokens", 0)
-    return litellm.Usage(
-        prompt_tokens=read,
-        completion_tokens=written,
-        total_tokens=read + written,
-        cache_read_input_tokens=facts.get("cache_read_tokens", 0),
-        cache_creation_input_tokens=facts.get("cache_write_tokens", 0),
-        reasoning_tokens=facts.get("reasoning_tokens"),
-    )
-
-
-def is_zero(usage: Any) -> bool:
-    """LiteLLM 1.106 rebuilds a stream without reported usage as 0 tokens; that is not a figure."""
-    return not get(usage, "prompt_tokens") and not get(usage, "completion_tokens")
-

@@ -1,4 +1,4 @@
-"""Token counts, from the usage objects of all APIs. One table says where each of them has what."""
+"""Token counts: read from the usage objects of all APIs, by one table, and put into LiteLLM's where there is none."""
 
 from __future__ import annotations
 
@@ -92,3 +92,42 @@ def read_usage(usage: Any, source: str = names.USAGE_FROM_PROVIDER) -> Facts:
     if "input_tokens" in facts or "output_tokens" in facts:
         facts["usage_source"] = source
     return facts
+
+
+def is_zero(usage: Any) -> bool:
+    """Whether it says nothing: LiteLLM 1.106 rebuilds a stream without reported usage as 0 tokens."""
+    return not get(usage, "prompt_tokens") and not get(usage, "completion_tokens")
+
+
+def usage_of(litellm: Any, facts: Facts) -> Any:
+    """LiteLLM's usage object with the token counts of ``facts``."""
+    read, written = facts.get("input_tokens", 0), facts.get("output_tokens", 0)
+    return litellm.Usage(
+        prompt_tokens=read,
+        completion_tokens=written,
+        total_tokens=read + written,
+        cache_read_input_tokens=facts.get("cache_read_tokens", 0),
+        cache_creation_input_tokens=facts.get("cache_write_tokens", 0),
+        reasoning_tokens=facts.get("reasoning_tokens"),
+    )
+
+
+def estimate_usage(litellm: Any, request: Facts, text: str) -> Any:
+    """Usage counted by LiteLLM's default tokenizer: of what ``request`` asks, and of the ``text`` of the answer.
+
+    Not by the model's own: for some models LiteLLM would fetch it from the network.
+    """
+    written = litellm.token_counter(model="", text=text) if text else 0
+    read = _input_tokens(litellm, request)
+    return litellm.Usage(prompt_tokens=read, completion_tokens=written, total_tokens=read + written)
+
+
+def _input_tokens(litellm: Any, request: Facts) -> int:
+    messages, prompt = request.get("messages"), request.get("prompt")
+    if not isinstance(messages, list):  # a text completion: LiteLLM makes a message of each prompt
+        prompts = prompt if isinstance(prompt, list) else [prompt]
+        messages = [{"role": "user", "content": text} for text in prompts if isinstance(text, str)]
+        if not messages:  # tokens already, of one prompt or of several
+            return sum(len(tokens) if isinstance(tokens, list) else 1 for tokens in prompts if tokens is not None)
+    counted: int = litellm.token_counter(model="", messages=messages)
+    return counted
