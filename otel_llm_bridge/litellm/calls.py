@@ -68,10 +68,11 @@ class Calls:
         for layer in (inference, router, below):
             layer.at_end(_read_error)
         inference.at_end(content.complete)
-        below.at_end(_tell_logical_call)
-        inference.at_end(functools.partial(caching.settle, litellm))
-        inference.at_end(_tell_logical_call)
-        telling.listen((inference, below), router)
+        attempts = (inference, below)
+        for layer in attempts:
+            layer.at_end(functools.partial(caching.settle, litellm))
+            layer.at_end(_tell_logical_call)
+        telling.listen(attempts, router)
 
     # --- the functions of a family -----------------------------------------------------------------
 

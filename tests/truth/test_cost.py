@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import litellm
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
 from packaging.version import Version
 
 from otel_llm_bridge.demo.provider import FakeProvider
@@ -284,6 +285,26 @@ async def test_a_cache_hit_in_the_metrics(record: Callable[..., Recording], prov
     (cost,) = recorded.points("litellm.client.operation.cost")
     assert hits.value == 2
     assert saved.value == pytest.approx(2 * cost.value, **EXACTLY)
+
+
+def test_a_cache_hit_below_anothers_llm_span(record: Callable[..., Recording], provider: FakeProvider, cache: None) -> None:
+    """What the cache answered costs nothing there, either: on our attempt's span, and in our metrics."""
+    recorded = record()
+    framework = TracerProvider(shutdown_on_exit=False).get_tracer("a.framework")
+    with framework.start_as_current_span("chat", attributes={"gen_ai.operation.name": "chat"}):
+        for _ in range(2):
+            litellm.completion(**BY_NAME["completion"].kwargs(provider))
+
+    first, second = (dict(span.attributes or {}) for span in recorded.spans() if span.name.startswith("litellm.attempt"))
+    assert first[COST] > 0
+    assert (second["litellm.cache_hit"], second[COST], second["litellm.cost.source"]) == (True, 0.0, "cache")
+    assert second[SAVED] == pytest.approx(first[COST], **EXACTLY)
+    assert second["litellm.usage.saved.input_tokens"] == READ
+    assert "litellm.usage.source" not in second
+    (cost,) = recorded.points("litellm.client.operation.cost")
+    (hits,) = recorded.points("litellm.client.cache.hits")
+    (saved,) = recorded.points("litellm.client.cache.saved_cost")
+    assert (cost.value, hits.value, saved.value) == (first[COST], 1, second[SAVED])
 
 
 async def test_a_cache_hit_through_the_router(record: Callable[..., Recording], provider: FakeProvider, cache: None) -> None:
