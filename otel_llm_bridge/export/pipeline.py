@@ -103,8 +103,7 @@ class Pipeline:
             self._logs.flush(deadline.remaining())
         if self._metrics is not None:
             self._metrics.flush(deadline.remaining())
-        if not self._over:
-            self._for_others(_force_flush, deadline)
+        self._for_others(_force_flush, deadline)
         return self.report(time.monotonic() - started)
 
     def report(self, elapsed: float = 0.0) -> FlushReport:
@@ -161,6 +160,7 @@ class Pipeline:
             if delivery is not None:
                 delivery.close(0.0)
         self._for_others(_shut_down, deadline)
+        self._others = ()
 
     def _tell(self, deadline: Deadline) -> None:
         report = self.report()

@@ -26,8 +26,7 @@ from .encoding import Encoder
 from .journal import Journal
 from .log_encoding import LogEncoder
 from .processors import DeliveryLogProcessor, DeliveryMetricReader, DeliverySpanProcessor
-from .spool import Spool
-from .spool_folder import SHARES, folder_of
+from .spooling import spool_of
 from .transport import connect
 
 #: What part of a request one span or log record may take. The rest is for its resource, which is not ours to shorten.
@@ -40,7 +39,7 @@ def span_processor(settings: Settings) -> DeliverySpanProcessor:
     delay, size = otlp_env.batch("OTEL_BSP")
     encoder = Encoder(settings.max_attribute_bytes, int(settings.max_request_bytes * _ONE_ITEM))
     journal = None
-    spool = _spool(settings, "traces")
+    spool = spool_of(settings, "traces", settings.spool_dir) if settings.spool_dir else None
     if spool is not None:
         journal = Journal(spool, encoder, _is_ours)
     elif settings.queue_policy == "spool":
@@ -59,13 +58,6 @@ def span_processor(settings: Settings) -> DeliverySpanProcessor:
         store=spool,
     )
     return DeliverySpanProcessor(delivery, settings.exit_timeout, journal)
-
-
-def _spool(settings: Settings, signal: str) -> Spool | None:
-    if not settings.spool_dir:
-        return None
-    share = int(settings.spool_max_bytes * SHARES[signal])
-    return Spool(folder_of(settings.spool_dir, signal), share, settings.spool_max_age, settings.spool_fsync)
 
 
 def _queue_size(settings: Settings, prefix: str) -> int:
@@ -165,7 +157,7 @@ def logs(settings: Settings, resource: Resource) -> tuple[LoggerProvider | None,
                 batch_bytes=settings.max_request_bytes,
                 schedule_delay=delay,
                 request_timeout=endpoint.timeout,
-                store=_spool(settings, "logs"),
+                store=spool_of(settings, "logs", settings.spool_dir) if settings.spool_dir else None,
             )
             provider.add_log_record_processor(DeliveryLogProcessor(delivery, settings.exit_timeout))
         elif name == "console":

@@ -14,8 +14,8 @@ from . import otlp_env, sdk_env
 from .ledger import FlushReport
 from .record import CONTEXT, ITEM, STARTED
 from .segment import NEW_SUFFIX, SUFFIX, Segment
-from .spool import Spool
 from .spool_folder import CORRUPT_SUFFIX, QUARANTINE_SUFFIX, SHARES, folder_of, is_owned
+from .spooling import spool_of
 from .transport import connect
 
 with sdk_env.without_bad_values():  # it imports OpenTelemetry
@@ -141,9 +141,9 @@ def replay(spool_dir: str, settings: Settings, timeout: float) -> dict[str, tupl
         OSError: there is no spool.
     """
 
-    def deliver(signal: str, folder: str) -> tuple[FlushReport, dict[str, int]]:
+    def deliver(signal: str) -> tuple[FlushReport, dict[str, int]]:
         endpoint = otlp_env.endpoint(signal)
-        spool = Spool(folder, int(settings.spool_max_bytes * SHARES[signal]), settings.spool_max_age)
+        spool = spool_of(settings, signal, spool_dir)
         delivery = Delivery(
             lambda item: item,
             connect(endpoint, signal),
@@ -155,7 +155,7 @@ def replay(spool_dir: str, settings: Settings, timeout: float) -> dict[str, tupl
         return figures, {**delivery.sender.errors, **spool.counts}
 
     with ThreadPoolExecutor() as pool:
-        running = {signal: pool.submit(deliver, signal, folder) for signal, folder in _folders(spool_dir)}
+        running = {signal: pool.submit(deliver, signal) for signal, _ in _folders(spool_dir)}
         return {signal: delivered.result() for signal, delivered in running.items()}
 
 
