@@ -34,6 +34,6 @@ def __getattr__(name: str) -> Any:
     if name != "callback":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     startup()
-    from otel_llm_bridge.litellm.callback import inert_callback
+    from otel_llm_bridge.litellm.inert_callback import inert_callback
 
     return inert_callback()

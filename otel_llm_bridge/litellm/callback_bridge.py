@@ -1,7 +1,7 @@
-"""What happens in LiteLLM, told to the callbacks that are registered with the bridge.
+"""The lifecycle points of a call, in LiteLLM's words: what a callback of the bridge is given at each of them.
 
-`telling` uses this: `happened` at the lifecycle points on the way of a call, `ended` at its end, whichever that is. Then
-the call's driver waits for what is owed: `Call.settle` or ``await`` `Call.asettle`.
+`telling` says when: `happened` and `occurred` on the way of a call, `ended` at its end, whichever that is. Then the call's
+driver waits for what is owed: `Call.settle` or ``await`` `Call.asettle`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What LiteLLM gets to hold when a configuration names the bridge as a callback: an object that does nothing.
+"""What LiteLLM gets to hold when the Proxy's configuration names the bridge as a callback: an object that does nothing.
 
 The spans do not depend on LiteLLM's callbacks; the configuration only needs something that it may name.
 """
