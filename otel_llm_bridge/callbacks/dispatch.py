@@ -17,7 +17,7 @@ from ..locks import rlock
 from ..settings import Settings
 from . import loops
 from .hosts import Host
-from .lanes import COMPLETED, FAILED, NO_THREAD, OWNER_GONE, QUEUE_FULL, TIMED_OUT, Lane, Run
+from .lanes import COMPLETED, FAILED, LOOP_CLOSED, NO_THREAD, OWNER_GONE, QUEUE_FULL, TIMED_OUT, Lane, Run
 from .points import Binding, Event
 from .registry import Counts, Registration, Registry
 from .spans import GetTracer, spanned
@@ -203,12 +203,11 @@ class Dispatcher:
                 if adopted is not None and inspect.getcoroutinestate(adopted) == inspect.CORO_CREATED:
                     adopted.close()  # Python would warn that it was never awaited: it is counted instead
             failed = outcome in (FAILED, TIMED_OUT)  # what was dropped is not the callback's fault
-            if failed or outcome == COMPLETED:
-                registration.failures_in_a_row = registration.failures_in_a_row + 1 if failed else 0
+            if outcome == COMPLETED:
+                registration.failures_in_a_row = 0
             first = failed and registration.name not in self._complained
             if first:
                 self._complained.add(registration.name)
-            unplug = failed and registration.failures_in_a_row == self.settings.callbacks_unplug_after  # 0: never
         if first:
             # The error's text may hold a prompt or a key, so it is for DEBUG only.
             what = f"failed with {type(error).__qualname__}" if error else f"took longer than {run.timeout:g} s"
@@ -221,13 +220,22 @@ class Dispatcher:
                 logger.debug("on_error of callback %s", registration.name, exc_info=True)
         if not counts.pending and not self.registry.has(registration):
             self._retire(registration)
-        if unplug:
-            self._unplugged[registration.name] = type(error).__qualname__ if error else outcome
-            registration.remove()
-            logger.error(
-                "callback %s is unplugged: it has failed %d times in a row (%s)",
-                registration.name, registration.failures_in_a_row, self._unplugged[registration.name],
-            )  # fmt: skip
+        if failed:
+            self._failed_again(registration, type(error).__qualname__ if error else outcome)
+
+    def overstayed(self, registration: Registration) -> None:
+        """The end of a loop has waited for runs of it, and cut them off: one failure, however many they were."""
+        self._failed_again(registration, LOOP_CLOSED)
+
+    def _failed_again(self, registration: Registration, how: str) -> None:
+        with self._lock:
+            registration.failures_in_a_row += 1
+            if registration.failures_in_a_row != self.settings.callbacks_unplug_after or not self.registry.has(registration):
+                return  # at 0 it stays for ever; one that is not in the registry cannot be taken out
+            self._unplugged[registration.name] = how
+        registration.remove()
+        times = registration.failures_in_a_row
+        logger.error("callback %s is unplugged: it has failed %d times in a row (%s)", registration.name, times, how)
 
     # Figures.
 

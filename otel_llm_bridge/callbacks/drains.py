@@ -103,7 +103,8 @@ async def drain_loop(dispatcher: Dispatcher, loop: asyncio.AbstractEventLoop, se
     """
     host = dispatcher.known_host(loop)
     if host is not None and not await host.drain(seconds):
-        host.close(dispatcher.background)
+        for registration in host.close(dispatcher.background):
+            dispatcher.overstayed(registration)
 
 
 class ProcessEnd:

@@ -9,6 +9,7 @@ from typing import Any
 
 from . import loops
 from .lanes import CANCELLED, COMPLETED, FAILED, LOOP_CLOSED, NO_THREAD, TIMED_OUT, Finished, Lane, Run, lock
+from .registry import Registration
 from .workers import Workers
 
 
@@ -145,9 +146,14 @@ class Host:
         for then in told:
             then()
 
-    def close(self, elsewhere: Callable[[], Host]) -> None:
-        """The loop is at its end: what has not begun goes elsewhere, what has begun is cancelled, and counted."""
+    def close(self, elsewhere: Callable[[], Host]) -> set[Registration]:
+        """The loop is at its end: what has not begun goes elsewhere, what has begun is cancelled, and counted.
+
+        Returns:
+            The callbacks of which runs were cancelled.
+        """
         told: list[Callable[[], None]] = []
+        cut: set[Registration] = set()
         with lock:
             lanes = list(self.lanes)
             self.lanes.clear()
@@ -160,6 +166,7 @@ class Host:
                 if not self.loop.is_closed():
                     self.loop.call_soon_threadsafe(_cancel, task, run, LOOP_CLOSED)
                 self._account(run, run.late or LOOP_CLOSED, None)
+                cut.add(run.registration)
             try:
                 host = elsewhere()
             except RuntimeError:
@@ -176,6 +183,7 @@ class Host:
             told += self._take_watchers()
         for then in told:
             then()
+        return cut
 
     def disown(self) -> None:
         """In a forked child: all that is pending belongs to the parent, which runs it."""

@@ -228,6 +228,56 @@ def test_hung(make_dispatcher: Any, end: str) -> None:
     assert callbacks.stats()["dropped"] == {"loop_closed": 1}
 
 
+@pytest.mark.parametrize("runs", [1, 4])
+@pytest.mark.parametrize("is_async", [False, True], ids=["function", "coroutine function"])
+def test_one_that_always_hangs(make_dispatcher: Any, is_async: bool, runs: int, caplog: pytest.LogCaptureFixture) -> None:
+    """A loop that had to cut a callback off is one failure of it: after so many loops in a row none waits for it any more."""
+    make_dispatcher(callbacks_unplug_after=3, exit_timeout=0.05)
+    begun: list[int] = []
+    over = threading.Event()
+
+    def hang(event: Any) -> None:
+        begun.append(event.kwargs["loop"])
+        over.wait(30)
+
+    async def ahang(event: Any) -> None:
+        begun.append(event.kwargs["loop"])
+        await asyncio.get_running_loop().create_future()
+
+    callbacks.register(ahang if is_async else hang, mode="tracked")
+
+    async def main(number: int) -> None:
+        for _ in range(runs):
+            callbacks.begin(is_async=True).emit("success", told(loop=number))
+
+    for number in range(6):
+        asyncio.run(main(number))
+    over.set()
+    assert begun == [number for number in range(3) for _ in range(runs)]
+    stats = callbacks.stats()
+    assert (stats["dropped"], [*stats["unplugged"].values()]) == ({"loop_closed": 3 * runs}, ["loop_closed"])
+    assert "is unplugged: it has failed 3 times in a row (loop_closed)" in caplog.text
+
+
+def test_one_that_hangs_now_and_then(make_dispatcher: Any) -> None:
+    """A run that comes to its end in between starts the count again."""
+    make_dispatcher(callbacks_unplug_after=2, exit_timeout=0.05)
+
+    async def hook(event: Any) -> None:
+        if event.kwargs["hangs"]:
+            await asyncio.get_running_loop().create_future()
+
+    callbacks.register(hook, mode="tracked")
+
+    async def main(hangs: bool) -> None:
+        callbacks.begin(is_async=True).emit("success", told(hangs=hangs))
+
+    for hangs in (True, False, True, False, True):
+        asyncio.run(main(hangs))
+    stats = callbacks.stats()
+    assert (stats["completed"], stats["dropped"], stats["unplugged"]) == (2, {"loop_closed": 3}, {})
+
+
 def test_many_loops(dispatcher: Dispatcher) -> None:
     """Background hooks outlive any number of loops; tracked ones never leak into the next."""
     background, tracked = Hooks(0.05), Hooks(0.01)
