@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import sys
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +15,7 @@ from . import guard
 from .export import lifetime
 from .guard import guarded, logger
 from .importing import when_imported
-from .locks import lock
+from .locks import lock, rlock
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ class Bridge:
         #: The user's providers of traces, metrics and log records: what was an argument, else ``None``.
         self.given: tuple[Any, Any, Any] = (None, None, None)
         #: Held while it is switched; whoever asks and then switches holds it, too.
-        self.changing = threading.RLock()
+        self.changing = rlock()
         self._providers: Providers | None = None
         self._making = lock()
         #: The way back; ``None`` while it is off, or disabled.
