@@ -1,7 +1,7 @@
 """The end of the process: one bounded routine, whichever way the process ends.
 
 Normal exit, ``sys.exit`` and unhandled exceptions arrive through `atexit`; SIGTERM, SIGINT and SIGHUP through
-`otel_llm_bridge.export.signals`; children of `multiprocessing` and `billiard`, which ``os._exit``, through their finalizers.
+`otel_llm_bridge.export.signals`; children of `multiprocessing` and `billiard` through their finalizers.
 
 There is one budget for all of it, the setting ``exit_timeout``: for what is done before the routine (`early`), for its
 stages, and for processors that are shut down by somebody else afterwards (`left`).
