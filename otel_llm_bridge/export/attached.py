@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from ..guard import guarded, logger
+from ..locks import rlock
 from . import helper, lifetime
 from .delivery import Delivery
 from .ledger import FlushReport, Ledger, Reason, State
@@ -33,20 +34,25 @@ class Attached:
             self.ledger = self._delivery.ledger
             return
         self.ledger = Ledger()
+        self._looking = rlock()
+        self._looked_at: Any = None
         helper.prepare()
         lifetime.after_fork_in_child(self.ledger.reset)
         self._counts = functools.partial(_counts, time.time_ns())
         add = getattr(provider, "add_span_processor", None)
         if add is not None:
             with guarded("attach"):
-                add(_Counting(self.ledger, self._counts))
+                add(_Counting(self.ledger, self._counts, self.look))
         self.look()
 
     def look(self) -> None:
-        """Find the exporter; the user may add one after us."""
-        if self._exporter is None and self._delivery is None:
-            with guarded("attach"):
+        """Find the exporter. The user may add one after us: asked for each span that ends, until there is one."""
+        if self._exporter is not None or (there := _listed(self.provider)) is self._looked_at:
+            return
+        with guarded("attach"), self._looking:
+            if self._exporter is None:
                 self._exporter = _observe(self.provider, self.ledger, self._counts)
+                self._looked_at = there
 
     def flush(self, timeout: float, final: bool = False) -> FlushReport:
         """The provider's own ``force_flush``, in a helper thread and for at most ``timeout`` seconds."""
@@ -81,12 +87,13 @@ def _counts(since: int, span: ReadableSpan) -> bool:
 
 
 class _Counting(SpanProcessor):
-    """Counts ends; it comes last, so others may have exported the span already."""
+    """Counts ends. It comes after the processors that were there, which may have exported the span, and before new ones."""
 
-    def __init__(self, ledger: Ledger, counts: _Counts) -> None:
-        self._ledger, self._counts = ledger, counts
+    def __init__(self, ledger: Ledger, counts: _Counts, look: Callable[[], None]) -> None:
+        self._ledger, self._counts, self._look = ledger, counts, look
 
     def on_end(self, span: ReadableSpan) -> None:
+        self._look()
         if self._counts(span):
             self._ledger.end(State.PENDING)
 
@@ -130,9 +137,14 @@ class _Observed(SpanExporter):
         return getattr(self._exporter, name)
 
 
+def _listed(provider: Any) -> Any:
+    """The SDK's own tuple, another one when a processor is added; ``None`` where that cannot be seen."""
+    return getattr(getattr(provider, "_active_span_processor", None), "_span_processors", None)
+
+
 def processors(provider: Any) -> tuple[Any, ...] | None:
     """What a provider of the SDK's hands its spans to, without ours that only counts; ``None`` where that cannot be seen."""
-    found = getattr(getattr(provider, "_active_span_processor", None), "_span_processors", None)
+    found = _listed(provider)
     return None if found is None else tuple(one for one in found if not isinstance(one, _Counting))
 
 

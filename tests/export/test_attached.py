@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,35 @@ def test_what_the_users_exporter_confirmed_is_exported(attach_first: bool, their
     report = pipeline.flush(60)
     assert report and (report.ended, report.exported, len(received(receiver))) == (30, 30, 30)
     theirs.shutdown()
+
+
+@pytest.mark.parametrize("kind", [SimpleSpanProcessor, BatchSpanProcessor])
+def test_a_processor_that_comes_after_us_is_seen_with_the_next_span(kind: Any, theirs: TracerProvider) -> None:
+    """What it has exported by itself before anybody flushed through us is no loss; what ended before it came is one."""
+    pipeline, exporter = Pipeline(), InMemorySpanExporter()
+    pipeline.attach(theirs)
+    _spans(theirs, 2)
+    theirs.add_span_processor(kind(exporter))
+    _spans(theirs, 3)
+    assert theirs.force_flush(60_000)
+    report = pipeline.flush(60)
+    assert len(exporter.get_finished_spans()) == 3
+    assert (report.ended, report.exported, dict(report.dropped)) == (5, 3, {"user_pipeline": 2})
+
+
+def test_many_threads_find_it_once(theirs: TracerProvider) -> None:
+    """Each span is confirmed once, whoever's span was the first that the new processor was given."""
+    pipeline, exporter = Pipeline(), InMemorySpanExporter()
+    pipeline.attach(theirs)
+    theirs.add_span_processor(SimpleSpanProcessor(exporter))
+    together = threading.Barrier(8)
+    threads = [threading.Thread(target=lambda: (together.wait(), _spans(theirs, 20))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    report = pipeline.flush(60)
+    assert (report.ended, report.exported, dict(report.dropped)) == (160, 160, {})
 
 
 def test_what_waited_before_is_not_counted(theirs: TracerProvider, receiver: Receiver) -> None:
