@@ -11,7 +11,7 @@ import time
 # Without it, LiteLLM asks the network for its price list when it is imported.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import hypothesis
@@ -65,6 +65,25 @@ async def eventually(condition: Callable[[], bool], timeout: float = 10.0) -> No
         if time.monotonic() > deadline:
             raise TimeoutError("the condition did not come true")
         await asyncio.sleep(0.005)
+
+
+async def cancelled_on_its_way(provider: FakeProvider, call: Coroutine[Any, Any, Any]) -> None:
+    """Cancel ``call``, which asks for the behaviour ``timeout``, once its request has arrived.
+
+    Not after a time: the first call of a process takes seconds on a busy machine, and where it is cancelled before it
+    has sent anything, LiteLLM leaves a coroutine that nobody awaits.
+
+    Raises:
+        CancelledError: as the call does.
+    """
+
+    def waiting() -> int:
+        return sum(request.behaviour == "timeout" for request in provider.requests)
+
+    before, task = waiting(), asyncio.ensure_future(call)
+    await eventually(lambda: waiting() > before or task.done(), 60)
+    task.cancel()
+    await task
 
 
 class Bridge(LLMSpans):

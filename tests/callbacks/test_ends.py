@@ -26,7 +26,7 @@ __all__ = ["clean_lists"]  # a fixture, for every test here
 def test_each_end(end: Callable[[Main], None], mode: str, the_dispatcher: Any, provider: FakeProvider) -> None:
     """Calls, streams, failures and a cancelled call, on several loops after each other."""
     own, ours = Own(0.1), Own(0.1)
-    calls = Calls(provider.url)
+    calls = Calls(provider)
 
     async def main() -> None:
         await asyncio.gather(calls.plain(), calls.stream(), calls.failed(), calls.cancelled())

@@ -18,6 +18,7 @@ from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 from otel_llm_bridge import callbacks, invocation, streams
 from otel_llm_bridge.demo.provider import FakeProvider
 
+from ..conftest import cancelled_on_its_way
 from ..export.support import run as run_program
 from .switch import switched_on
 
@@ -72,13 +73,13 @@ class Own(CustomLogger):
 class Calls:
     """Calls that end in the ways in which LiteLLM loses its callbacks."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, provider: FakeProvider) -> None:
+        self.provider = provider
 
     def arguments(self, behaviour: str = "", **more: Any) -> dict[str, Any]:
         path = f"/as/{behaviour}" if behaviour else ""
         return {
-            "model": "openai/gpt-4o-mini", "messages": MESSAGES, "api_base": f"{self.url}{path}/v1", "api_key": "sk-test",
+            "model": "openai/gpt-4o-mini", "messages": MESSAGES, "api_base": f"{self.provider.url}{path}/v1", "api_key": "sk-test",
             "max_retries": 0, **more,
         }  # fmt: skip
 
@@ -109,8 +110,8 @@ class Calls:
         await stream.aclose()
 
     async def cancelled(self) -> None:
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(litellm.acompletion(**self.arguments("timeout")), 0.5)
+        with contextlib.suppress(asyncio.CancelledError):
+            await cancelled_on_its_way(self.provider, litellm.acompletion(**self.arguments("timeout")))
 
     async def failed(self) -> None:
         with contextlib.suppress(litellm.InternalServerError):
@@ -180,7 +181,7 @@ def test_completed(case: str, delay: float, provider: FakeProvider) -> None:
         pytest.skip("this LiteLLM's streams cannot be closed")
     own = Own(delay)
     litellm.callbacks = [own]
-    run(getattr(Calls(provider.url), case))
+    run(getattr(Calls(provider), case))
     wait_for_threads()
     assert callbacks.drain(10).complete
     assert own.points == CASES[case]
@@ -192,7 +193,7 @@ def test_control(case: str, provider: FakeProvider) -> None:
     """Without us LiteLLM loses them: the test above can see loss."""
     own = Own(0.2)
     litellm.callbacks = [own]
-    run(getattr(Calls(provider.url), case))
+    run(getattr(Calls(provider), case))
     assert len(own.points) < len(CASES[case])
 
 
@@ -206,7 +207,7 @@ class TestTold:
         litellm.callbacks = [own]
         callbacks.register(lambda event: ours.append((event.kwargs, event.response_obj)))
         for stream in (False, True):
-            arguments = Calls(provider.url).arguments(stream=stream, user="jane", metadata={"team": "search"}, temperature=0.5)
+            arguments = Calls(provider).arguments(stream=stream, user="jane", metadata={"team": "search"}, temperature=0.5)
 
             async def main(arguments: Any = arguments, stream: bool = stream) -> None:
                 result = await litellm.acompletion(**arguments)
@@ -233,10 +234,10 @@ class TestTold:
         ours: list[Any] = []
         callbacks.register(lambda event: ours.append(event.kwargs), on="failure")
         with pytest.raises(litellm.InternalServerError) as raised:
-            litellm.completion(**Calls(provider.url).arguments("error-500"))
+            litellm.completion(**Calls(provider).arguments("error-500"))
         assert ours[0]["exception"] is raised.value
         assert "InternalServerError" in ours[0]["traceback_exception"]
-        run(Calls(provider.url).failed)
+        run(Calls(provider).failed)
         assert isinstance(ours[1]["exception"], litellm.InternalServerError)
 
     def test_redaction(self, provider: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +245,7 @@ class TestTold:
         monkeypatch.setattr(litellm, "turn_off_message_logging", True)
         ours: list[Any] = []
         callbacks.register(lambda event: ours.append(event.response_obj.model_dump_json()))
-        answer = litellm.completion(**Calls(provider.url).arguments())
+        answer = litellm.completion(**Calls(provider).arguments())
         assert answer.choices[0].message.content not in ours[0]
         assert "redacted" in ours[0]
 
@@ -253,7 +254,7 @@ class TestTold:
         own, ours = Own(), []
         litellm.callbacks = [own]
         callbacks.register(lambda event: ours.append(event.kwargs))
-        run(Calls(provider.url).stream_left)
+        run(Calls(provider).stream_left)
         wait_for_threads()
         callbacks.drain(10)
         assert ours[0]["litellm_bridge_stream_outcome"] == "abandoned"
@@ -280,7 +281,7 @@ class TestTold:
         if listener == "LiteLLM's":
             litellm.callbacks = [own := Own()]
             own.seen = answers
-        stream = litellm.completion(**Calls(provider.url).arguments(), stream=True)
+        stream = litellm.completion(**Calls(provider).arguments(), stream=True)
         said = [next(stream).choices[0].delta.content for _ in range(3)]
         if end == "left":
             del stream
@@ -302,7 +303,7 @@ class TestTold:
             assert event.kwargs["litellm_call_id"]
 
         callbacks.register(see, on="all")
-        for _chunk in litellm.completion(**Calls(provider.url).arguments(stream=True)):
+        for _chunk in litellm.completion(**Calls(provider).arguments(stream=True)):
             pass
         assert points[:2] == ["input", "pre_call"]
         assert points[-1] == "success"
@@ -315,7 +316,7 @@ def test_switched_off(the_dispatcher: Any, provider: FakeProvider) -> None:
     litellm.callbacks = [own]
     with switched_on(callbacks_rescue=False):
         before = callbacks.stats()["accepted"]
-        run(Calls(provider.url).sync)
+        run(Calls(provider).sync)
         wait_for_threads()
         assert (callbacks.stats()["accepted"], own.points) == (before, [])
 
@@ -338,7 +339,7 @@ def test_restored(the_dispatcher: Any) -> None:
 @pytest.mark.usefixtures("driven")
 def test_routers(provider: FakeProvider) -> None:
     """After 300 Routers no Router is alive, and a callback that comes then fires: ours, and LiteLLM's own."""
-    arguments = Calls(provider.url).arguments()
+    arguments = Calls(provider).arguments()
     arguments.pop("messages")
     alive: weakref.WeakSet[Any] = weakref.WeakSet()
     for _ in range(300):
@@ -348,7 +349,7 @@ def test_routers(provider: FakeProvider) -> None:
     own, ours = Own(), []
     litellm.callbacks = [own]
     callbacks.register(lambda event: ours.append(1))
-    run(Calls(provider.url).routed)
+    run(Calls(provider).routed)
     assert (own.points, ours) == (["success"], [1])
 
 
@@ -357,7 +358,7 @@ def test_router_still_told(provider: FakeProvider) -> None:
     """The Router's own bookkeeping, which is a callback, goes on: it cools the deployment that has failed."""
     from litellm.router_utils.cooldown_handlers import _async_get_cooldown_deployments
 
-    arguments = Calls(provider.url).arguments("error-500")
+    arguments = Calls(provider).arguments("error-500")
     arguments.pop("messages")
     router = litellm.Router(
         [{"model_name": "group", "litellm_params": arguments, "model_info": {"id": str(number)}} for number in range(2)],
@@ -393,7 +394,7 @@ class TestLists:
             for number in range(self.MANY):
                 litellm.logging_callback_manager.add_litellm_success_callback(make(theirs, number))
                 callbacks.register(make(ours, number))
-            litellm.completion(**Calls(provider.url).arguments())
+            litellm.completion(**Calls(provider).arguments())
             wait_for_threads()
         assert len(theirs) < self.MANY
         assert ours == list(range(self.MANY))
@@ -407,7 +408,7 @@ class TestLists:
             callbacks.register(one)
         with switched_on(), caplog.at_level("WARNING"):
             litellm.callbacks = list(theirs)
-            asyncio.run(litellm.acompletion(**Calls(provider.url).arguments()))
+            asyncio.run(litellm.acompletion(**Calls(provider).arguments()))
         assert [len(one.seen) for one in theirs] == [1, 0]
         assert [len(one.seen) for one in ours] == [1, 1]
         assert "LiteLLM leaves out the callback Own: it takes it for another one" in caplog.text
@@ -417,7 +418,7 @@ class TestLists:
         theirs, ours = Own(), Own()
 
         async def main() -> None:
-            arguments = Calls(provider.url).arguments()
+            arguments = Calls(provider).arguments()
             with callbacks.registered(ours, local=True):
                 await litellm.acompletion(**arguments, callbacks=[theirs])
             await litellm.acompletion(**arguments)
@@ -429,7 +430,7 @@ class TestLists:
     @pytest.mark.parametrize("bridge", [False, True])
     def test_dead_routers(self, bridge: bool, the_dispatcher: Any, provider: FakeProvider) -> None:
         """LiteLLM's lists keep dropped Routers alive; with the bridge on they do not."""
-        arguments = Calls(provider.url).arguments()
+        arguments = Calls(provider).arguments()
         arguments.pop("messages")
         alive: weakref.WeakSet[Any] = weakref.WeakSet()
         with switched_on() if bridge else contextlib.nullcontext():
@@ -446,7 +447,7 @@ def test_a_thread_pool_that_python_has_shut_down(tmp_path: Path, provider: FakeP
     import otel_llm_bridge
     otel_llm_bridge.instrument()
     import litellm
-    litellm.completion(**{Calls(provider.url).arguments()!r})
+    litellm.completion(**{Calls(provider).arguments()!r})
     """
     environ = {"OTEL_LLM_BRIDGE_EXIT_TIMEOUT": "3600", "OTEL_TRACES_EXPORTER": "none", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     ended = run_program(body, tmp_path, preamble="", environ=environ, timeout=150)
