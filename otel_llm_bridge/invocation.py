@@ -52,6 +52,8 @@ class Kept(TypedDict, total=False):
     response: Any
     chunks: list[Any]
     rebuilt: Any
+    #: The usage that a stream ends with is the library's own count.
+    counted: bool
     #: Seconds from each chunk to the next: the metrics.
     chunk_gaps: array[float]
     #: Of an answer that the cache had a part of, the usage of the other part, and of that one.

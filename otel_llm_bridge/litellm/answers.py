@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 from ..content import conversation as parts
@@ -15,6 +15,7 @@ from ..streams import ChunkReader
 from .access import Facts, fields, first, get, peek
 from .blocks import content, part
 from .conversations import said_by_model
+from .server_sent import ServerSentEvents
 
 #: Finish reasons of the APIs -> those that the schema names.
 _FINISH: Final = {
@@ -194,7 +195,8 @@ def _chat_chunk(pieces: Pieces, chunk: Any) -> None:
         pieces.finish(index, peek(choice, "finish_reason"))
 
 
-_RESPONSE_DELTAS: Final = {
+#: Events of the Responses API that bring a piece of the answer -> what it is a piece of.
+RESPONSE_DELTAS: Final = {
     "response.output_text.delta": "text",
     "response.refusal.delta": "text",
     "response.reasoning_summary_text.delta": "reasoning",
@@ -210,12 +212,13 @@ def _responses_event(pieces: Pieces, event: Any) -> None:
         pieces.replace(_responses(get(event, "response")))
     elif kind == "response.output_item.added" and get(event, "item.type") == "function_call":
         pieces.add(0, get(event, "output_index"), "tool_call", "", get(event, "item.name"), get(event, "item.call_id"))
-    elif kind in _RESPONSE_DELTAS:
-        pieces.add(0, get(event, "output_index"), _RESPONSE_DELTAS[kind], get(event, "delta"))
+    elif kind in RESPONSE_DELTAS:
+        pieces.add(0, get(event, "output_index"), RESPONSE_DELTAS[kind], get(event, "delta"))
 
 
 _BLOCKS: Final = {"text": "text", "thinking": "reasoning", "tool_use": "tool_call"}
-_DELTAS: Final = ("delta.text", "delta.thinking", "delta.partial_json")
+#: Where events of Anthropic's API have a piece of the answer.
+DELTAS: Final = ("delta.text", "delta.thinking", "delta.partial_json")
 
 
 def _messages_event(pieces: Pieces, event: Any) -> None:
@@ -224,7 +227,7 @@ def _messages_event(pieces: Pieces, event: Any) -> None:
         block = get(event, "content_block")
         pieces.add(0, get(event, "index"), _BLOCKS.get(str(get(block, "type")), "text"), "", get(block, "name"), get(block, "id"))
     elif kind == "content_block_delta":
-        pieces.add(0, get(event, "index"), "text", first(event, _DELTAS))
+        pieces.add(0, get(event, "index"), "text", first(event, DELTAS))
     elif kind == "message_delta":
         pieces.finish(0, get(event, "delta.stop_reason"))
 
@@ -268,17 +271,14 @@ class CollectingReader:
         self._read = CHUNKS[api]
         self._invocation = invocation
         self._pieces = Pieces()
-        self._rest = b""
+        self._events = ServerSentEvents()
 
     def feed(self, chunk: Any) -> None:
         """See `streams.ChunkReader`."""
         self._reader.feed(chunk)
         try:
-            if isinstance(chunk, (bytes, str)):
-                for event in self._events(chunk):
-                    self._read(self._pieces, event)
-            else:
-                self._read(self._pieces, chunk)
+            for event in self._events.of(chunk):
+                self._read(self._pieces, event)
         except Exception as error:
             fault("content of a chunk", error)
 
@@ -288,13 +288,3 @@ class CollectingReader:
         if conversation is not None:
             conversation.output_messages = self._pieces.messages()
         return self._reader.close(complete)
-
-    def _events(self, chunk: bytes | str) -> Iterator[Any]:
-        """The objects in the text of server-sent events."""
-        *lines, self._rest = (self._rest + (chunk.encode() if isinstance(chunk, str) else chunk)).split(b"\n")
-        for line in lines:
-            if line.startswith(b"data:") and line[5:].strip().startswith(b"{"):
-                with contextlib.suppress(ValueError):
-                    event = json.loads(line[5:])
-                    if isinstance(event, Mapping):
-                        yield event

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 from ..guard import guarded
 from ..semconv import litellm as names
 from . import access, pricing, reading
 from .access import Facts, clean, first, get, peek
-from .usage import estimate_usage, is_zero, read_usage, usage_of
+from .answers import DELTAS, RESPONSE_DELTAS
+from .server_sent import ServerSentEvents
+from .usage import estimate_usage, is_zero, read_usage, usage_of, with_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,11 +57,16 @@ class ChatChunks:
             # Some providers tell the input with the first chunk and the output with the last, and 0 for the other.
             told = read_usage(usage)
             facts.update({name: value for name, value in told.items() if value or name not in facts})
-        if "usage_source" not in facts:
-            reported = [self._estimated(complete, given)]
-            facts.update(read_usage(reported[0], names.USAGE_ESTIMATED))
+        # What some say at the beginning of an answer is no figure for one that was left.
+        whole = complete or bool(facts["finish_reasons"])
+        estimated = None
+        if not whole or "usage_source" not in facts:
+            with guarded("usage"):
+                estimated = self._estimated(complete, given)
+                facts.update(with_estimate(facts, estimated))
         with guarded("cost"):
-            usage = reported[0] if len(reported) == 1 else self._rebuilt(complete) or usage_of(self._litellm, facts)
+            only = estimated if not reported else reported[0] if whole and len(reported) == 1 else None
+            usage = only or self._rebuilt(complete) or usage_of(self._litellm, facts)
             facts.update(pricing.price_usage(self._litellm, self._invocation, facts["response_model"], usage))
         return clean(facts)
 
@@ -94,26 +99,50 @@ def _finish_reasons(chunks: list[Any], choices: int) -> list[str]:
 
 
 class EventStream:
-    """Streams whose events say something of the answer as a whole: the last that has a thing, has it."""
+    """Streams whose events say something of the answer as a whole: the last that has a thing, has it.
 
-    def __init__(self, read: Callable[[Any], Facts], litellm: Any, invocation: Invocation) -> None:
-        self._read = read
+    Args:
+        read: what one event says of the answer.
+        said: the piece of the answer that an event brings.
+    """
+
+    def __init__(self, read: Callable[[Any], Facts], said: Callable[[Any], Any], litellm: Any, invocation: Invocation) -> None:
+        self._read, self._said = read, said
         self._litellm = litellm
         self._invocation = invocation
+        self._events = ServerSentEvents()
         self._facts: Facts = {}
+        #: What was said, for an estimate of its tokens.
+        self._pieces: list[str] = []
 
     def feed(self, chunk: Any) -> None:
         """See `streams.ChunkReader`."""
-        self._facts.update(clean(self._read(chunk)))
+        for event in self._events.of(chunk):
+            self._facts.update(clean(self._read(event)))
+            if isinstance(piece := self._said(event), str):
+                self._pieces.append(piece)
 
     def close(self, complete: bool) -> Facts:
         """See `streams.ChunkReader`."""
-        facts = self._facts
+        facts, kept = self._facts, self._invocation.kept
+        if not facts and not self._pieces:
+            return facts
+        # What some say at the beginning of an answer is no figure for one that was left.
+        whole = complete or not facts.keys().isdisjoint(_AT_THE_END)
+        if not whole or "output_tokens" not in facts:
+            with guarded("usage"):
+                facts.update(with_estimate(facts, estimate_usage(self._litellm, kept["request"], "".join(self._pieces))))
+        elif kept.get("counted"):
+            facts["usage_source"] = names.USAGE_ESTIMATED
         if "output_tokens" in facts:
             with guarded("cost"):
                 usage = usage_of(self._litellm, facts)
                 facts.update(pricing.price_usage(self._litellm, self._invocation, facts.get("response_model"), usage))
         return facts
+
+
+#: What only the last events say.
+_AT_THE_END: Final = ("finish_reasons", "response_status")
 
 
 def _responses_event(event: Any) -> Facts:
@@ -125,6 +154,11 @@ def _responses_event(event: Any) -> Facts:
 
 
 _UNFINISHED: Final = ("queued", "in_progress")
+
+
+def _responses_piece(event: Any) -> Any:
+    kind = get(event, "type")
+    return get(event, "delta") if str(getattr(kind, "value", kind)) in RESPONSE_DELTAS else None
 
 
 def _messages_event(event: Any) -> Facts:
@@ -140,31 +174,17 @@ def _messages_event(event: Any) -> Facts:
     return facts
 
 
-def _server_sent(read: Callable[[Any], Facts]) -> Callable[[Any], Facts]:
-    """``read`` for events that may also come as the text of server-sent events."""
-
-    def read_event(event: Any) -> Facts:
-        if not isinstance(event, (bytes, str)):
-            return read(event)
-        text = event.decode("utf-8", "replace") if isinstance(event, bytes) else event
-        facts: Facts = {}
-        for line in text.splitlines():
-            if line.startswith("data:") and line[5:].strip().startswith("{"):
-                with contextlib.suppress(ValueError):
-                    facts.update(clean(read(json.loads(line[5:]))))
-        return facts
-
-    return read_event
+def _google_piece(chunk: Any) -> str:
+    parts = [part for candidate in get(chunk, "candidates") or () for part in get(candidate, "content.parts") or ()]
+    return "".join(text for part in parts if isinstance(text := get(part, "text"), str))
 
 
 #: name in `wrap_points.Family.chunks` -> ``(litellm, invocation, stream) -> streams.ChunkReader``.
 READERS: Final[dict[str, Callable[[Any, Invocation, Any], Any]]] = {
     "chat": ChatChunks,
-    "responses": lambda litellm, call, _: EventStream(_responses_event, litellm, call),
-    "messages": lambda litellm, call, _: EventStream(_server_sent(_messages_event), litellm, call),
-    "generate_content": lambda litellm, call, _: EventStream(
-        _server_sent(reading.RESPONSES["generate_content"]), litellm, call
-    ),
+    "responses": lambda litellm, call, _: EventStream(_responses_event, _responses_piece, litellm, call),
+    "messages": lambda litellm, call, _: EventStream(_messages_event, lambda event: first(event, DELTAS), litellm, call),
+    "generate_content": lambda litellm, call, _: EventStream(reading.RESPONSES["generate_content"], _google_piece, litellm, call),
 }
 
 

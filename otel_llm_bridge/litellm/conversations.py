@@ -28,6 +28,13 @@ def read_request(request: Mapping[str, Any]) -> Conversation:
     return conversation
 
 
+def texts_of(request: Mapping[str, Any]) -> list[str]:
+    """The texts that ``request`` asks with, one for each message: to count their tokens."""
+    asked = read_request(request)
+    messages = [asked.system_instructions, *(message["parts"] for message in asked.input_messages)]
+    return ["".join(str(part.get("content") or "") for part in said) for said in messages if said]
+
+
 def secrets_of(request: Mapping[str, Any]) -> tuple[str, ...]:
     """The keys that a call is made with."""
     found: set[str] = set()

@@ -71,6 +71,11 @@ def _rebuilt(invocation: Invocation, told: dict[str, Any]) -> None:
         invocation.kept["rebuilt"], invocation.kept["chunks"] = told["result"], told["chunks"]
 
 
+def _counted(invocation: Invocation, _told: dict[str, Any]) -> None:
+    """``_estimate_usage_safely``: the provider has told no usage, and LiteLLM puts its own count in that place."""
+    invocation.kept["counted"] = True
+
+
 def _service(_invocation: Invocation, told: dict[str, Any]) -> dict[str, Any] | None:
     service = told.get("service")
     if getattr(service, "value", service) == "self":
@@ -129,6 +134,7 @@ POINTS: Final = (
     HookPoint(caching.HIT, names.EVENT_CACHE_HIT, caching.saw_hit),
     HookPoint(caching.PARTLY, None, caching.saw_part),
     HookPoint(Target("litellm.main", "stream_chunk_builder"), None, _rebuilt, after=True),
+    HookPoint(Target("litellm.responses.streaming_iterator", "_estimate_usage_safely"), None, _counted),
     HookPoint(Target(_SERVICE_LOGGING, "ServiceLogging.async_service_success_hook"), names.EVENT_SERVICE, _service),
     HookPoint(Target(_SERVICE_LOGGING, "ServiceLogging.async_service_failure_hook"), names.EVENT_SERVICE, _service),
     HookPoint(Target(_OPENAI, "SyncAPIClient._sleep_for_retry"), names.EVENT_CLIENT_RETRY, _client_retry),

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from ..semconv import litellm as names
+from . import conversations
 from .access import Facts, fields, get
 
 #: fact -> where usage objects of the different APIs have it.
@@ -122,8 +123,20 @@ def estimate_usage(litellm: Any, request: Facts, text: str) -> Any:
     return litellm.Usage(prompt_tokens=read, completion_tokens=written, total_tokens=read + written)
 
 
+def with_estimate(facts: Facts, usage: Any) -> Facts:
+    """Token counts of an answer of which the provider has told the beginning at most, in ``facts``: the rest is ``usage``, an estimate."""
+    told = read_usage(usage, names.USAGE_ESTIMATED)
+    read = facts.get("input_tokens") or told.get("input_tokens")
+    written = max(facts.get("output_tokens", 0), told.get("output_tokens", 0))
+    if not read and not written:
+        return {}
+    return {**told, "input_tokens": read or 0, "output_tokens": written, "usage_source": names.USAGE_ESTIMATED}
+
+
 def _input_tokens(litellm: Any, request: Facts) -> int:
     messages, prompt = request.get("messages"), request.get("prompt")
+    if messages is None and prompt is None:  # of another API
+        messages = [{"role": "user", "content": text} for text in conversations.texts_of(request)]
     if not isinstance(messages, list):  # a text completion: LiteLLM makes a message of each prompt
         prompts = prompt if isinstance(prompt, list) else [prompt]
         messages = [{"role": "user", "content": text} for text in prompts if isinstance(text, str)]
