@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol
 
+from .guard import fault
 from .invocation import Owed
 from .patching import Wrapper
 
@@ -69,6 +70,15 @@ async def asettle_owed(call: Driven, error: BaseException | None = None) -> None
             await owed.asettle()
 
 
+def _settled(settle: Callable[[Any], Any], result: Any) -> Any:
+    """What the caller is given: ``result`` itself where reading it goes wrong."""
+    try:
+        return settle(result)
+    except Exception as error:
+        fault("the result", error)
+        return result
+
+
 def driver_for(function: Callable[..., Any], begin: Begin) -> Wrapper:
     """The wrapper for ``function``: it is a coroutine function if that is one."""
 
@@ -79,7 +89,7 @@ def driver_for(function: Callable[..., Any], begin: Begin) -> Wrapper:
         invocation, settle = begun
         try:
             with invocation:
-                result = settle(wrapped(*args, **kwargs))
+                result = _settled(settle, wrapped(*args, **kwargs))
         except BaseException as error:
             settle_owed(invocation, error)
             raise
@@ -94,7 +104,7 @@ def driver_for(function: Callable[..., Any], begin: Begin) -> Wrapper:
         invocation, settle = begun
         try:
             with invocation:
-                result = settle(await wrapped(*args, **kwargs))
+                result = _settled(settle, await wrapped(*args, **kwargs))
         except BaseException as error:
             await asettle_owed(invocation, error)
             raise

@@ -125,21 +125,28 @@ class Invocation:
         _open[self._number] = self
 
     def __enter__(self) -> Invocation:
-        context = self.inside()
-        self._attached = context_api.attach(context), context
+        try:
+            context = self.inside()
+            self._attached = context_api.attach(context), context
+        except Exception as error:
+            fault("context", error)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        detach(*self._attached)
-        self._attached = None
-        if error is not None:
-            # A coroutine that is closed cannot wait any more.
-            self.waited = not isinstance(error, GeneratorExit)
-            self.fail(error)
-        elif self._end is None:
-            self.finish()
+        try:
+            if self._attached is not None:
+                detach(*self._attached)
+                self._attached = None
+            if error is not None:
+                # A coroutine that is closed cannot wait any more.
+                self.waited = not isinstance(error, GeneratorExit)
+                self.fail(error)
+            elif self._end is None:
+                self.finish()
+        except Exception as of_ours:
+            fault("the end", of_ours)
 
     def inside(self) -> Context:
         """The Context of the code that this call runs: its own, with itself in it.

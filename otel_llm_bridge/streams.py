@@ -14,14 +14,14 @@ from array import array
 from operator import sub
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import wrapt
 from opentelemetry import context as context_api
 
 from .drivers import asettle_owed, settle_owed
-from .guard import fault, guarded
+from .guard import fault, guarded, never_raises
 from .invocation import Invocation, detach
 from .reaper import reaper
 from .semconv import litellm as names
+from .transparent import Transparent, special_methods, subclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,16 +50,11 @@ class StreamRecorder:
         invocation.suspend(self.end)
         reaper.start()
 
-    @property
-    def chunks(self) -> int:
-        """How many the caller was given."""
-        return len(self._clocks)
-
     def saw(self, chunk: Any) -> None:
         """The caller is given one more chunk."""
-        clocks = self._clocks
-        clocks.append(time.perf_counter())
         try:
+            clocks = self._clocks
+            clocks.append(time.perf_counter())
             if len(clocks) == 1:
                 self.invocation.event(names.EVENT_FIRST_CHUNK)
             elif self._chunk_events:
@@ -68,6 +63,7 @@ class StreamRecorder:
         except Exception as error:  # not `guarded`: this runs for each chunk
             fault("chunk", error)
 
+    @never_raises
     def raised(self, error: BaseException) -> None:
         """A read has raised: the end, an error, or a cancellation."""
         if isinstance(error, (StopIteration, StopAsyncIteration)):
@@ -77,6 +73,7 @@ class StreamRecorder:
         else:
             self.end(names.OUTCOME_ERROR, error)
 
+    @never_raises
     def left(self, outcome: str, error: BaseException | None) -> None:
         """The caller reads no further, and is about to get ``error``, if any."""
         # A coroutine that is closed cannot wait any more.
@@ -93,50 +90,41 @@ class StreamRecorder:
         invocation = self.invocation
         if invocation.finished:
             return
-        facts: dict[str, Any] = {"stream_outcome": outcome, "stream_chunks": self.chunks}
-        clocks = self._clocks
-        if clocks:
-            facts["time_to_first_chunk"] = clocks[0] - invocation.clock
-            # Seconds from each chunk to the next, for the metrics.
-            invocation.kept["chunk_gaps"] = array("d", map(sub, clocks[1:], clocks))
-        token = context_api.attach(self.context)
-        try:
-            with guarded("stream"):
+        facts: dict[str, Any] = {"stream_outcome": outcome}
+        with guarded("stream"):
+            clocks = self._clocks
+            facts["stream_chunks"] = len(clocks)
+            if clocks:
+                facts["time_to_first_chunk"] = clocks[0] - invocation.clock
+                # Seconds from each chunk to the next, for the metrics.
+                invocation.kept["chunk_gaps"] = array("d", map(sub, clocks[1:], clocks))
+            token = context_api.attach(self.context)
+            try:
                 facts = {**self._reader.close(outcome == names.OUTCOME_COMPLETE), **facts}
-        finally:
-            detach(token, self.context)
+            finally:
+                detach(token, self.context)
         with guarded("stream"):
             if outcome == names.OUTCOME_COMPLETE:
-                invocation.event(names.EVENT_LAST_CHUNK, {names.STREAM_CHUNKS: self.chunks})
+                invocation.event(names.EVENT_LAST_CHUNK, {names.STREAM_CHUNKS: len(self._clocks)})
             invocation.error = error
             invocation.finish(**facts)
 
 
-# `wrapt.ObjectProxy` adds `__iter__` to whatever it stands for; the base of wrapt 2 does not.
-_Base: Final[Any] = getattr(wrapt, "BaseObjectProxy", wrapt.ObjectProxy)
-
-
-class StreamProxy(_Base):  # type: ignore[misc]
+class StreamProxy(Transparent):
     """Stands for a stream of the library, sync or async. Made by `proxy_for`."""
 
     def __init__(self, stream: Any, recorder: StreamRecorder) -> None:
         super().__init__(stream)
-        self._self_recorder = recorder
+        self._self_recorder: StreamRecorder = recorder
 
     def __getattr__(self, name: str) -> Any:
         # `hasattr` must answer as it does for the stream itself, so these are not methods of the class.
-        value = super().__getattr__(name)
+        value = getattr(self._self_target, name)
         end = _ENDINGS.get(name)
         return value if end is None else end(value, self._self_recorder)
 
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        return self.__wrapped__.__reduce_ex__(protocol)
-
     def __del__(self) -> None:
-        try:
-            recorder = self._self_recorder
-        except (AttributeError, ValueError):  # never initialised
-            return
+        recorder = self._self_recorder
         if not recorder.invocation.finished:
             reaper.add(recorder.abandoned)
 
@@ -184,7 +172,7 @@ def _next(self: StreamProxy) -> Any:
     recorder = self._self_recorder
     token = context_api.attach(recorder.context)
     try:
-        chunk = self.__wrapped__.__next__()
+        chunk = self._self_target.__next__()
     except BaseException as error:
         detach(token, recorder.context)
         recorder.raised(error)
@@ -201,7 +189,7 @@ async def _anext(self: StreamProxy) -> Any:
     recorder = self._self_recorder
     token = context_api.attach(recorder.context)
     try:
-        chunk = await self.__wrapped__.__anext__()
+        chunk = await self._self_target.__anext__()
     except BaseException as error:
         detach(token, recorder.context)
         recorder.raised(error)
@@ -219,36 +207,36 @@ def _same(self: StreamProxy) -> Any:
 
 
 def _enter(self: StreamProxy) -> Any:
-    self.__wrapped__.__enter__()
+    self._self_target.__enter__()
     return self
 
 
 async def _aenter(self: StreamProxy) -> Any:
-    await self.__wrapped__.__aenter__()
+    await self._self_target.__aenter__()
     return self
 
 
 def _exit(self: StreamProxy, *error: Any) -> Any:
-    return _closing(self.__wrapped__.__exit__, self._self_recorder, error[1])(*error)
+    return _closing(self._self_target.__exit__, self._self_recorder, error[1])(*error)
 
 
 async def _aexit(self: StreamProxy, *error: Any) -> Any:
-    return await _aclosing(self.__wrapped__.__aexit__, self._self_recorder, error[1])(*error)
+    return await _aclosing(self._self_target.__aexit__, self._self_recorder, error[1])(*error)
 
 
-_PROTOCOL: Final = {
+_PROTOCOL: Final[dict[str, Callable[..., Any]]] = {
     "__iter__": _same, "__next__": _next, "__enter__": _enter, "__exit__": _exit,
     "__aiter__": _same, "__anext__": _anext, "__aenter__": _aenter, "__aexit__": _aexit,
 }  # fmt: skip
 
 
-@functools.cache
-def _proxy_class(special: tuple[str, ...]) -> type[StreamProxy]:
+@functools.lru_cache(maxsize=256)
+def _proxy_class(name: str, special: tuple[str, ...]) -> type[StreamProxy]:
     """A proxy with just those special methods that the stream's type has: ABCs look for them on the type.
 
     Never kept by the type itself: LiteLLM's Router makes a class for each call, whose closure holds the stream.
     """
-    return type("StreamProxy", (StreamProxy,), {name: _PROTOCOL[name] for name in special})
+    return subclass(StreamProxy, name, special, _PROTOCOL)
 
 
 def is_stream(result: Any) -> bool:
@@ -261,7 +249,8 @@ def is_stream(result: Any) -> bool:
 def proxy_for(stream: Any, recorder: StreamRecorder) -> StreamProxy:
     """The proxy that the caller is given instead of ``stream``."""
     kind = type(stream)
-    return _proxy_class(tuple(name for name in _PROTOCOL if hasattr(kind, name)))(stream, recorder)
+    return _proxy_class(kind.__name__, special_methods(kind))(stream, recorder)
+
 
 settle_left_streams: Final = reaper.settle
 after_fork: Final = reaper.after_fork

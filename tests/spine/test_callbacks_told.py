@@ -145,7 +145,7 @@ async def test_a_cancelled_task_stays_cancelled(
     async def work() -> None:
         if stream:
             answer = await litellm.acompletion(**_asked(openai_kwargs, stream=True), mock_response="x")
-            answer.__wrapped__.completion_stream = _Silent()
+            answer._self_target.completion_stream = _Silent()
             begun.set()
             await anext(answer)
         else:
@@ -185,7 +185,7 @@ async def test_a_coroutine_that_is_closed_while_it_reads(bridge: Bridge, told: l
     with callbacks.registered(each, on=["stream_chunk", "success"], key="each"):
         stream = await litellm.acompletion(**_asked(openai_kwargs, stream=True), mock_response="one two three")
         await anext(stream)
-        stream.__wrapped__.completion_stream = _Silent()
+        stream._self_target.completion_stream = _Silent()
         reading = stream.__anext__()
         reading.send(None)
         reading.close()

@@ -12,7 +12,7 @@ from typing import Any
 import litellm
 import pytest
 
-from otel_llm_bridge import guard, invocation, telemetry
+from otel_llm_bridge import guard, invocation, streams, telemetry
 from otel_llm_bridge.demo.provider import FakeProvider
 from otel_llm_bridge.litellm import access, calls, chunks, reading
 
@@ -135,6 +135,8 @@ _STEPS: list[tuple[Any, str]] = [
     (calls, "current"), (calls, "proxy_for"), (calls.Calls, "_begin_inference"), (calls.Calls, "_read_response"),
     (chunks.ChatChunks, "feed"), (chunks.ChatChunks, "close"), (telemetry.Layer, "start"), (telemetry.Layer, "event"),
     (telemetry.Layer, "stop"), (invocation.Invocation, "event"), (invocation.Invocation, "suspend"),
+    (invocation.Invocation, "inside"), (invocation.Invocation, "finish"), (invocation.Invocation, "fail"), (invocation, "detach"),
+    (calls.Calls, "_settle"), (calls, "is_stream"), (calls, "_given_back"), (streams.StreamRecorder, "end"),
 ]  # fmt: skip
 
 

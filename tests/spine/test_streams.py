@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import collections.abc
+import contextlib
+import copy
 import gc
+import inspect
 import logging
+import os
+import typing
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from types import SimpleNamespace
@@ -222,7 +229,59 @@ async def test_the_stream_is_the_librarys_own(bridge: Bridge, openai_kwargs: dic
     await _drained(only_sync)
     stream.own_attribute = 1
     assert stream.own_attribute == 1
+    del stream.own_attribute
+    assert not hasattr(stream, "own_attribute")
     await _drained(stream)
+
+
+def _seen(stream: Any) -> dict[str, Any]:
+    """What a program can see of a stream, but for what varies."""
+    told: dict[str, Any] = {"is": {kind.__name__ for kind in (*_KINDS, litellm.CustomStreamWrapper) if isinstance(stream, kind)}}
+    told["has"] = {name for name in dir(object) + [name for kind in _KINDS for name in dir(kind)] if hasattr(stream, name)}
+    for name, see in _SIGHTS.items():
+        try:
+            told[name] = see(stream)
+        except Exception as error:
+            told[name] = repr(error)
+    return told
+
+
+_KINDS: list[Any] = [
+    *(getattr(collections.abc, name) for name in collections.abc.__all__ if name != "ByteString"),
+    contextlib.AbstractContextManager, contextlib.AbstractAsyncContextManager, os.PathLike,
+    typing.SupportsInt, typing.SupportsFloat, typing.SupportsIndex, typing.SupportsBytes, typing.SupportsRound,
+]  # fmt: skip
+_SIGHTS: dict[str, Callable[[Any], Any]] = {
+    "name": lambda stream: (type(stream).__name__, stream.__class__, stream.__doc__, stream.__module__),
+    "repr": lambda stream: (repr(stream).split(" at ")[0], str(stream).split(" at ")[0], f"{stream}".split(" at ")[0]),
+    "dir": lambda stream: set(dir(stream)) - {"__slotnames__"},  # the first copy leaves it on the class
+    "vars": lambda stream: sorted(vars(stream)),
+    "copy": lambda stream: type(copy.copy(stream)).__name__,
+    "equal": lambda stream: (stream == stream, stream != stream, stream == 1, hash(stream) == hash(stream), bool(stream)),  # noqa: PLR0124
+    "weak": lambda stream: weakref.ref(stream)() is stream,
+    "unwrapped": lambda stream: inspect.unwrap(stream) is stream,
+    "len": len, "int": int, "call": lambda stream: stream(), "item": lambda stream: stream[0], "add": lambda stream: stream + 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", ["completion", "acompletion", "responses", "aresponses"])
+def test_only_the_type_tells_the_proxy(call: str, make_bridge: Callable[..., Bridge], openai_kwargs: dict[str, Any]) -> None:
+    """Whatever a program asks a stream, it is told what LiteLLM's own stream tells."""
+    asked: dict[str, Any] = {"messages": MESSAGES} if "completion" in call else {"input": "x"}
+
+    def see() -> dict[str, Any]:
+        made = getattr(litellm, call)(model="openai/gpt-4o-mini", stream=True, **asked, **openai_kwargs)
+        if not call.startswith("a"):
+            return _seen(made)
+
+        async def see_async() -> dict[str, Any]:
+            return _seen(await made)
+
+        return asyncio.run(see_async())
+
+    without = see()
+    make_bridge()
+    assert see() == without
 
 
 class _Owing:
