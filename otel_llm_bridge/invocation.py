@@ -66,6 +66,8 @@ class Kept(TypedDict, total=False):
     #: Who tells the registered callbacks, the error of one that is to stop the request, a fallback that is under way.
     call: Any
     stop: Exception | None
+    #: A request is out whose answer has not come yet.
+    asked: bool
     fallback: dict[str, Any]
     #: Of a logical call, what its attempts and its telling need.
     within_llm_span: bool

@@ -156,6 +156,7 @@ class Calls:
                 return _given_back(proxy, invocation)
             return result
         with guarded("response"):
+            telling.answered(invocation)
             self._read_response(family, invocation, result, final)
         return _given_back(result, invocation)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import sys
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .. import request
@@ -14,7 +15,7 @@ from ..semconv import gen_ai
 from ..semconv import litellm as names
 from . import access, caching, reading
 from .callback_facts import IS_TWIN
-from .telling import STOP
+from .telling import ASKED, STOP
 
 if TYPE_CHECKING:
     from ..patching import Wrapper
@@ -26,10 +27,6 @@ See = Callable[[Invocation, dict[str, Any]], "dict[str, Any] | None"]
 
 
 _CHUNKS: Final = frozenset({"NoneType", "ModelResponseStream"})
-
-
-def _nothing(_invocation: Invocation, _told: dict[str, Any]) -> dict[str, Any]:
-    return {}
 
 
 def _bind(invocation: Invocation, told: dict[str, Any]) -> None:
@@ -48,7 +45,17 @@ def _request_goes_out(invocation: Invocation, told: dict[str, Any]) -> dict[str,
         invocation.facts.update(access.clean({"server_address": host, "server_port": port}))
     if isinstance(provider, str) and provider:
         invocation.facts["provider"] = gen_ai.PROVIDERS.get(provider, provider)
+    if not invocation.finished:
+        invocation.kept[ASKED] = True
     return {}
+
+
+def _answer_came(invocation: Invocation, told: dict[str, Any]) -> dict[str, Any] | None:
+    # LiteLLM also calls it for what has yet to be awaited or read, for the text of an error, and twice for one answer.
+    answer, error = told.get("original_response"), sys.exc_info()[1]
+    if inspect.isawaitable(answer) or isinstance(answer, (Generator, AsyncGenerator)) or (error is not None and answer == str(error)):
+        return None
+    return {} if invocation.kept.pop(ASKED, False) else None
 
 
 def _failure(invocation: Invocation, told: dict[str, Any]) -> dict[str, Any] | None:
@@ -126,7 +133,7 @@ _SERVICE_LOGGING: Final = "litellm._service_logger"
 POINTS: Final = (
     HookPoint(Target(_LOGGING, "Logging.__init__"), None, _bind, after=True),
     HookPoint(Target(_LOGGING, "Logging.pre_call"), names.EVENT_PRE_CALL, _request_goes_out),
-    HookPoint(Target(_LOGGING, "Logging.post_call"), names.EVENT_POST_CALL, _nothing),
+    HookPoint(Target(_LOGGING, "Logging.post_call"), names.EVENT_POST_CALL, _answer_came, after=True),
     HookPoint(Target(_LOGGING, "Logging.success_handler"), names.EVENT_SUCCESS, _succeeded),
     HookPoint(Target(_LOGGING, "Logging.async_success_handler"), names.EVENT_SUCCESS, _succeeded),
     HookPoint(Target(_LOGGING, "Logging.failure_handler"), names.EVENT_FAILURE, _failure),

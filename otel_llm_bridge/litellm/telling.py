@@ -16,6 +16,8 @@ from . import callback_bridge
 
 #: Among what a call keeps: an error that is to stop the request.
 STOP: Final = "stop"
+#: A request has gone out whose answer has not come yet.
+ASKED: Final = "asked"
 
 if TYPE_CHECKING:
     from ..callbacks import Call
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Event of a call -> the points it is told at.
 _ON_THE_WAY: Final = {names.EVENT_PRE_CALL: ("input", "pre_call"), names.EVENT_POST_CALL: ("post_call",)}
+#: Events with which a stream's answer has come, at the latest.
+_READ: Final = (names.EVENT_FIRST_CHUNK, names.EVENT_LAST_CHUNK)
 #: Before this one the request has not gone out: an error that a callback wants raised stops it.
 _STOPPABLE: Final = names.EVENT_PRE_CALL
 #: Event that belongs to no single attempt -> its point. What became of a fallback is told when that is known.
@@ -35,6 +39,7 @@ def listen(attempts: tuple[Layer, ...], logical: Layer) -> None:
     """Have the layers tell: those of attempts everything, that of logical calls what belongs to no attempt."""
     for layer in attempts:
         layer.at_event(_on_the_way, _ON_THE_WAY)
+        layer.at_event(lambda invocation, _event, _attributes: answered(invocation), _READ)
         layer.when_over(_ended)
     for layer in (*attempts, logical):
         layer.at_event(_beside, _BESIDE)
@@ -45,6 +50,16 @@ def listen(attempts: tuple[Layer, ...], logical: Layer) -> None:
 def begin(invocation: Invocation, is_async: bool) -> None:
     """A call begins: from now on it has somebody to tell."""
     invocation.kept["call"] = callbacks.begin(is_async=is_async, span_context=invocation.span.get_span_context())
+
+
+def answered(invocation: Invocation) -> None:
+    """The answer is there, or the first chunk of it: for many APIs LiteLLM itself does not tell that."""
+    kept = invocation.kept
+    if kept.pop(ASKED, False):
+        invocation.event(names.EVENT_POST_CALL)
+        call = kept.get("call")
+        if call is not None and call.owes and invocation.waited:
+            invocation.owed = call
 
 
 def reader_for(invocation: Invocation, reader: ChunkReader) -> ChunkReader:

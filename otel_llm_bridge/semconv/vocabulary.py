@@ -153,7 +153,7 @@ class LifecycleEvent(NamedTuple):
 
 EVENTS: Final = (
     LifecycleEvent(_L.EVENT_PRE_CALL, "Logging.pre_call (log_pre_api_call)", (), "The request is about to go out."),
-    LifecycleEvent(_L.EVENT_POST_CALL, "Logging.post_call (log_post_api_call)", (), "The raw answer has come in."),
+    LifecycleEvent(_L.EVENT_POST_CALL, "Logging.post_call (log_post_api_call)", (), "The answer has come in, of a stream its first chunk at the latest."),
     LifecycleEvent(_L.EVENT_FIRST_CHUNK, "the stream", (), "The caller is given the first chunk."),
     LifecycleEvent(_L.EVENT_CHUNK, "the stream, when `chunk_events` is set", (_L.EVENT_CHUNK_INDEX,), "The caller is given one more chunk."),
     LifecycleEvent(_L.EVENT_LAST_CHUNK, "the stream", (_L.STREAM_CHUNKS,), "The stream is at its end."),

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.metadata
+import json
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
 import litellm
 import pytest
+from packaging.version import Version
 
 import otel_llm_bridge
 from otel_llm_bridge import callbacks
 from otel_llm_bridge.demo.provider import FakeProvider
 
 from ..conftest import MESSAGES, Bridge, cancelled_on_its_way, eventually
+from ..demo.calls import make
+from ..demo.families import FAMILIES, Family
 
+OLD = Version(importlib.metadata.version("litellm")) < Version("1.81")
 _MODES = ["inline", "tracked", "background"]
 
 
@@ -224,6 +230,68 @@ def test_points_on_the_way(bridge: Bridge, told: list[tuple[str, str]], openai_k
         for registration in registrations:
             registration.remove()
     assert [point for point, _ in told] == ["input", "pre_call", "post_call", *["stream_chunk"] * chunks, "success"]
+
+
+@pytest.fixture
+def heard(provider: FakeProvider) -> Iterator[list[tuple[str, int]]]:
+    """Every point that is told, with the number of requests that the provider has seen by then."""
+    provider.reset()
+    points: list[tuple[str, int]] = []
+    with callbacks.registered(lambda event: points.append((event.point, len(provider.requests))), on="all", mode="inline", key="heard"):
+        yield points
+
+
+#: LiteLLM tells of no request here: there is nothing that goes out, and nothing that comes in.
+_UNTOLD = {"moderation"} | ({"amoderation", "speech", "aspeech", "aimage_generation"} if OLD else set())
+_ROWS = [pytest.param(family, id=family.name) for family in FAMILIES]
+
+
+@pytest.mark.parametrize("family", _ROWS)
+def test_points_of_every_family(family: Family, bridge: Bridge, provider: FakeProvider, heard: list[tuple[str, int]]) -> None:
+    """Each point once and in its place: nothing has been sent when the request is about to go out, and it has when the answer is in."""
+    got, error = make(family, provider)
+    assert error is None
+    way = [] if family.name in _UNTOLD else [("input", 0), ("pre_call", 0), ("post_call", 1)]
+    assert heard == [*way, *[("stream_chunk", 1)] * (len(got) if family.streams else 0), ("success", 1)]
+    events = [event.name for event in bridge.span().events]
+    wanted = ["litellm.pre_api_call", "litellm.post_api_call"] if way else []
+    assert [name for name in events if name.endswith("_api_call")] == wanted
+    assert "litellm.first_chunk" not in events or events.index("litellm.first_chunk") >= len(wanted)
+
+
+@pytest.mark.parametrize("family", _ROWS)
+def test_a_request_without_an_answer_has_no_answer(family: Family, bridge: Bridge, provider: FakeProvider, heard: list[tuple[str, int]]) -> None:
+    """A call that raises was begun and has failed: nothing came in, whatever LiteLLM says of the text of an error."""
+    _, error = make(family, provider, "reset")
+    assert error is not None
+    assert {point for point, _ in heard} - {"retry"} == {"failure"} | (set() if family.name in _UNTOLD else {"input", "pre_call"})
+    assert "litellm.post_api_call" not in [event.name for event in bridge.span().events]
+
+
+def test_the_raw_answer_is_in_the_record(bridge: Bridge, openai_kwargs: dict[str, Any]) -> None:
+    """At `post_call` it is what LiteLLM says that the provider has sent."""
+    raw: list[Any] = []
+    with callbacks.registered(lambda event: raw.append(event.kwargs["original_response"]), on="post_call", key="raw"):
+        answer = litellm.completion(**_asked(openai_kwargs))
+    assert json.loads(*raw)["id"] == answer.id
+
+
+async def test_an_inline_coroutine_at_the_first_chunk(bridge: Bridge, openai_kwargs: dict[str, Any]) -> None:
+    """Where the first chunk is what says that the answer has come, its reader waits for the callback."""
+    told: list[str] = []
+
+    async def saw(event: callbacks.Event) -> None:
+        await asyncio.sleep(0)
+        told.append(event.point)
+
+    with callbacks.registered(saw, on="post_call", key="saw"):
+        stream = await litellm.acompletion(**_asked(openai_kwargs, stream=True))
+        assert told == []
+        await anext(stream)
+        assert told == ["post_call"]
+        async for _ in stream:
+            pass
+    assert told == ["post_call"]
 
 
 def test_making_the_data_is_no_event(bridge: Bridge, told: list[tuple[str, str]], openai_kwargs: dict[str, Any]) -> None:
