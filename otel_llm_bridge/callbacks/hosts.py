@@ -52,7 +52,6 @@ class Host:
     def start(self, run: Run, lane: Lane) -> None:
         """Run ``run`` as a task, then the next one of its lane. Called on the loop."""
         task: asyncio.Task[Any] = run.context.run(self.loop.create_task, self._execute(run))
-        loops.hide(task)
         lane.task = task
         limit = self.loop.call_later(run.timeout, _cancel, task, run, TIMED_OUT)
 
@@ -68,6 +67,7 @@ class Host:
                 lane.next()
 
         task.add_done_callback(done)
+        loops.hide(task)
 
     async def _execute(self, run: Run) -> None:
         call, event = run.binding.call, run.event

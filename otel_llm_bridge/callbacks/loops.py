@@ -10,13 +10,14 @@ as the main coroutine is over. Four nets, each for those who get past the one be
 3. ``loop.shutdown_asyncgens()`` and 4. ``loop.close()`` are wrapped on the loop object itself, whatever its
    class: they drain as well.
 
-A loop on which nothing is pending ends as it would without us.
+A loop on which nothing is pending ends as it would without us; so does one at whose end a fault of ours comes up.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import time
 import weakref
 from collections.abc import Awaitable, Callable
@@ -31,6 +32,8 @@ Drain = Callable[[asyncio.AbstractEventLoop, float], Awaitable[None]]
 Pending = Callable[[asyncio.AbstractEventLoop], bool]
 
 _CANCEL_ALL: Final = Target("asyncio.runners", "_cancel_all_tasks")
+#: What a fault of ours is reported for.
+_WHERE: Final = "end of an event loop"
 
 _drains: dict[str, tuple[Pending, Drain]] = {}
 _watched: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
@@ -77,13 +80,15 @@ def watch(loop: asyncio.AbstractEventLoop) -> None:
     shutdown_asyncgens, close = loop.shutdown_asyncgens, loop.close
 
     async def drain_and_shutdown_asyncgens() -> None:
-        await _drain(loop)
+        with guarded(_WHERE):
+            await _drain(loop)
         await shutdown_asyncgens()
 
     def drain_and_close() -> None:
-        if not loop.is_closed() and not loop.is_running():
-            drain_before_end(loop)
-        close()
+        if loop.is_closed() or loop.is_running():
+            close()
+        else:
+            _first(functools.partial(drain_before_end, loop), close)
 
     with contextlib.suppress(AttributeError):  # a loop class without a __dict__ has the other nets
         loop.shutdown_asyncgens = drain_and_shutdown_asyncgens  # type: ignore[method-assign]
@@ -100,12 +105,23 @@ def hide(task: asyncio.Task[Any]) -> None:
 
 def drain_before_end(loop: asyncio.AbstractEventLoop) -> None:
     """Run ``loop``, which is not running, until nothing is pending on it, for at most `budget` seconds."""
-    if not any(pending(loop) for pending, _ in list(_drains.values())):
+    if not _due(loop):
         return
     task = loop.create_task(_drain(loop))
-    hide(task)
-    with guarded("end of an event loop"):
+    try:
+        hide(task)
+    finally:
         loop.run_until_complete(task)
+
+
+def _due(loop: asyncio.AbstractEventLoop) -> list[tuple[str, Drain]]:
+    """The drains that have something to do. One that cannot say so is left out, and keeps no other one from its work."""
+    due = []
+    for name, (pending, drain) in list(_drains.items()):
+        with guarded(f"{_WHERE}: {name}"):
+            if pending(loop):
+                due.append((name, drain))
+    return due
 
 
 async def _drain(loop: asyncio.AbstractEventLoop) -> None:
@@ -113,18 +129,24 @@ async def _drain(loop: asyncio.AbstractEventLoop) -> None:
     # What is drained first may make work for the others.
     for _round in range(2):
         left = max(0.0, end - time.monotonic())
-        await asyncio.gather(*[_guarded(drain(loop, left)) for pending, drain in list(_drains.values()) if pending(loop)])
+        await asyncio.gather(*[_guarded(name, drain, loop, left) for name, drain in _due(loop)])
 
 
-async def _guarded(drained: Awaitable[None]) -> None:
-    with guarded("end of an event loop"):
-        await drained
+async def _guarded(name: str, drain: Drain, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+    with guarded(f"{_WHERE}: {name}"):
+        await drain(loop, seconds)
+
+
+def _first(ours: Callable[[], None], theirs: Callable[[], Any]) -> Any:
+    """``theirs()``, which ends a loop, after ``ours()``: the boundary at which a fault of ours stops."""
+    try:
+        with guarded(_WHERE):
+            ours()
+    finally:
+        # Also when Ctrl-C is pressed once more: then the loop ends at once.
+        return_value = theirs()
+    return return_value
 
 
 def _before_cancelling(wrapped: Callable[..., Any], _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    try:
-        drain_before_end(*args, **kwargs)
-    finally:
-        # Also when Ctrl-C is pressed once more: then the loop ends at once.
-        return_value = wrapped(*args, **kwargs)
-    return return_value
+    return _first(functools.partial(drain_before_end, *args, **kwargs), functools.partial(wrapped, *args, **kwargs))

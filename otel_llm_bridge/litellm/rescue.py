@@ -24,7 +24,7 @@ from ..callbacks import dispatcher, loops, process_end
 from ..callbacks.dispatch import Dispatcher
 from ..callbacks.registry import Registration
 from ..export import lifetime
-from ..guard import logger
+from ..guard import guarded, logger
 from ..patching import Target, Undo
 
 NAME: Final = "LiteLLM's own callbacks"
@@ -57,14 +57,12 @@ class Own:
         self._worker: Any = _found(_WORKER)
         self._executor: Any = _found(_EXECUTOR)
 
-    def watch(self, wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The wrapper of an async handler: remembers its coroutine, and its loop."""
-        coroutine = wrapped(*args, **kwargs)
+    def watch(self, coroutine: Any, *_call: Any) -> None:
+        """An async handler was called: remembers its coroutine, and its loop."""
         loop = asyncio._get_running_loop()
         if loop is not None and asyncio.iscoroutine(coroutine):
             self._handlers[coroutine] = weakref.ref(loop)
             loops.watch(loop)
-        return coroutine
 
     def run(self, coroutine: Coroutine[Any, Any, Any], context: Any = None) -> None:
         """Complete ``coroutine`` on behalf of LiteLLM: on the running loop before that closes, or on ours."""
@@ -203,6 +201,18 @@ def wrap_attribute(target: Target, wrapper: Callable[..., Any]) -> Undo | None:
     return lambda: setattr(owner, name, before)
 
 
+def call_after(target: Target, then: Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], None]) -> Undo | None:
+    """Call ``then(result, instance, args, kwargs)`` after each call of a method; a fault in it stops here. See `wrap_attribute`."""
+
+    def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = wrapped(*args, **kwargs)
+        with guarded(NAME):
+            then(result, instance, args, kwargs)
+        return result
+
+    return wrap_attribute(target, wrapper)
+
+
 @functools.cache
 def own() -> Own:
     """The one of this process. LiteLLM is loaded."""
@@ -215,7 +225,7 @@ def own() -> Own:
 def install() -> list[Undo]:
     """Rescue what LiteLLM runs from now on."""
     rescued = own()
-    undos = [undo for target in _ASYNC_HANDLERS if (undo := wrap_attribute(target, rescued.watch))]
+    undos = [undo for target in _ASYNC_HANDLERS if (undo := call_after(target, rescued.watch))]
     loops.at_loop_end(NAME, rescued.pending, rescued.drain)
     process_end.feeders[NAME] = rescued.take_over
     lifetime.at_end(lifetime.Stage.DRAIN_LITELLM, NAME, rescued.finish)

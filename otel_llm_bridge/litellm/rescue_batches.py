@@ -18,7 +18,7 @@ from ..export import lifetime
 from ..guard import logger
 from ..patching import Target, Undo
 from .integrations import collected
-from .rescue import own, wrap_attribute
+from .rescue import call_after, own
 
 _NAME: Final = "LiteLLM's batches"
 #: What they call when they are made, to start that task.
@@ -30,7 +30,7 @@ _homes: weakref.WeakKeyDictionary[Any, weakref.ref[asyncio.AbstractEventLoop] | 
 
 def install() -> list[Undo]:
     """Have those send that are made from now on. LiteLLM is loaded."""
-    undo = wrap_attribute(_PERIODIC, _made)
+    undo = call_after(_PERIODIC, _made)
     if undo is None:
         return []
     loops.at_loop_end(_NAME, lambda loop: bool(_held(loop)), _before_end)
@@ -44,12 +44,11 @@ def _uninstall() -> None:
     process_end.feeders.pop(_NAME, None)
 
 
-def _made(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _made(_result: Any, instance: Any, *_call: Any) -> None:
     loop = asyncio._get_running_loop()
     _homes[instance] = None if loop is None else weakref.ref(loop)
     if loop is not None:
         loops.watch(loop)
-    return wrapped(*args, **kwargs)
 
 
 def _held(ending: asyncio.AbstractEventLoop | None = None) -> list[Any]:

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..callbacks import dispatcher
 from ..callbacks.points import has_hook
-from ..guard import guarded
 from ..patching import Target, Undo
 from . import callback_facts
-from .rescue import own, wrap_attribute
+from .rescue import call_after, own
 
 _LOGGING: Final = "litellm.litellm_core_utils.litellm_logging"
 
@@ -42,22 +42,13 @@ _DONE: Final = "_otel_llm_bridge_rescued"
 
 def install() -> list[Undo]:
     """Rescue such calls from now on. LiteLLM is loaded."""
-    wrapped = [wrap_attribute(Target(_LOGGING, f"Logging.{name}"), _after(name)) for name in _HANDLERS]
+    wrapped = [call_after(Target(_LOGGING, f"Logging.{name}"), functools.partial(_run_async_only, name)) for name in _HANDLERS]
     return [undo for undo in wrapped if undo]
 
 
-def _after(name: str) -> Callable[..., Any]:
-    def after(wrapped: Any, logging: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        result = wrapped(*args, **kwargs)
-        if not hasattr(logging, callback_facts.IS_TWIN):
-            with guarded("rescue of a sync call"):
-                _run_async_only(name, logging, args, kwargs)
-        return result
-
-    return after
-
-
-def _run_async_only(name: str, logging: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _run_async_only(name: str, _result: Any, logging: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    if hasattr(logging, callback_facts.IS_TWIN):
+        return
     handler = _HANDLERS[name][0]
     callbacks = _async_only(name, logging)
     if not callbacks or not _is_sync(logging):

@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import litellm
+from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 from opentelemetry.sdk.trace import TracerProvider
 
 import otel_llm_bridge
+
+#: LiteLLM's lists of callbacks.
+LISTS = [name for name in dir(litellm) if name.endswith("callback") and isinstance(getattr(litellm, name), list)] + ["callbacks"]
 
 
 def switch_on(**options: Any) -> None:
@@ -24,3 +29,12 @@ def switched_on(**options: Any) -> Iterator[None]:
         yield
     finally:
         otel_llm_bridge.uninstrument()
+
+
+def clean() -> None:
+    """LiteLLM has no callbacks, and none that waits."""
+    for name in LISTS:
+        getattr(litellm, name).clear()
+    queue = GLOBAL_LOGGING_WORKER._queue
+    while queue is not None and not queue.empty():  # what a control has left
+        queue.get_nowait()["coroutine"].close()

@@ -13,33 +13,23 @@ from typing import Any
 import litellm
 import pytest
 from litellm.integrations.custom_logger import CustomLogger
-from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
 
 from otel_llm_bridge import callbacks, invocation, streams
 from otel_llm_bridge.demo.provider import FakeProvider
 
 from ..conftest import cancelled_on_its_way
 from ..export.support import run as run_program
-from .switch import switched_on
+from .switch import clean, switched_on
 
 MESSAGES = [{"role": "user", "content": "Is there anybody?"}]
-LISTS = [name for name in dir(litellm) if name.endswith("callback") and isinstance(getattr(litellm, name), list)] + ["callbacks"]
 
 
 @pytest.fixture(autouse=True)
 def clean_lists() -> Iterator[None]:
     """LiteLLM's callback lists are empty before and after each test."""
-    _clean()
+    clean()
     yield
-    _clean()
-
-
-def _clean() -> None:
-    for name in LISTS:
-        getattr(litellm, name).clear()
-    queue = GLOBAL_LOGGING_WORKER._queue
-    while queue is not None and not queue.empty():  # what a control has left
-        queue.get_nowait()["coroutine"].close()
+    clean()
 
 
 @pytest.fixture
