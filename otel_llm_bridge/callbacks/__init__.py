@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from opentelemetry.trace import Tracer
 
-from ..export import lifetime
+from ..export import freeze, lifetime
 from ..export.lifetime import Stage
 from ..settings import Settings
 from . import drains, loops
@@ -172,6 +172,7 @@ def install(settings: Settings, get_tracer: Callable[[], Tracer] | None = None) 
     lifetime.at_end(Stage.DRAIN_CALLBACKS, "callbacks", lambda deadline: process_end.late(deadline.remaining()))
     # Calls that are still open are ended after that.
     lifetime.at_end(Stage.TELL_FINISHED, "callbacks of open calls", lambda deadline: process_end.last(deadline.remaining()))
+    freeze.before_freeze(Stage.DRAIN_CALLBACKS, "callbacks", process_end.early)
     lifetime.after_fork_in_child(dispatcher.after_fork_in_child)
     if not _hooked:
         # There is no way to unregister any of these.
@@ -189,6 +190,7 @@ def uninstall() -> None:
     loops.uninstall()
     lifetime.remove("callbacks")
     lifetime.remove("callbacks of open calls")
+    freeze.remove("callbacks")
 
 
 loops.at_loop_end(

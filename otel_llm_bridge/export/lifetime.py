@@ -38,8 +38,8 @@ class Stage(enum.IntEnum):
 
 
 #: By which part of the whole budget a stage must be over. What a stage leaves, the next ones have; a
-#: callback that hangs cannot take the time that the flush needs. `early` has the time of the first two.
-_SHARE: Final = {
+#: callback that hangs cannot take the time that the flush needs. `early` and `freeze` have the time of the first two.
+SHARE: Final = {
     Stage.DRAIN_LITELLM: 0.35,
     Stage.DRAIN_CALLBACKS: 0.55,
     Stage.FINISH_SPANS: 0.6,
@@ -154,7 +154,7 @@ def early(work: Hook) -> None:
     if _settings is None or _claim.locked():
         return
     whole = _settings.exit_timeout
-    deadline = Deadline(_budget.left(whole) - whole * (1 - _SHARE[Stage.DRAIN_CALLBACKS]))
+    deadline = Deadline(_budget.left(whole) - whole * (1 - SHARE[Stage.DRAIN_CALLBACKS]))
     with _budget:
         work(deadline)
 
@@ -180,7 +180,7 @@ def run(reason: str) -> bool:
                 if stage is Stage.FLUSH:
                     signals.hold_main_thread()
                 hooks = [(name, hook) for name, (at, hook) in list(_hooks.items()) if at is stage]
-                end = Deadline(max(_LEAST, deadline.remaining() - whole * (1 - _SHARE[stage])))
+                end = Deadline(max(_LEAST, deadline.remaining() - whole * (1 - SHARE[stage])))
                 if hooks and not bounded(lambda hooks=hooks, end=end: _call(hooks, end), end.remaining()):  # type: ignore[misc]
                     logger.debug("stage %s was left behind with %.1f s left", stage.name, deadline.remaining())
     except KeyboardInterrupt:

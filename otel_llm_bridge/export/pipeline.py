@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ..guard import guarded, logger
 from ..settings import Settings
-from . import helper, lifetime, otlp_env, sdk_env
+from . import freeze, helper, lifetime, otlp_env, sdk_env
 from .lifetime import Deadline, Stage
 from .report import REPORT_URL, send
 
@@ -221,11 +221,17 @@ def stats() -> dict[str, Any]:
 
 
 def flush_after(timeout: float = 2.0) -> Callable[[_F], _F]:
-    """Decorate a handler, plain or async, so that its telemetry has left before the platform freezes it.
+    """Decorate a handler, plain or async, so that its callbacks have run and its telemetry has left before the platform freezes it.
 
     Args:
-        timeout: what the flush may take, in seconds; an async handler's loop is not blocked meanwhile.
+        timeout: what both may take together, in seconds; callbacks that hang leave the flush its part. An async handler's
+            loop is not blocked meanwhile.
     """
+
+    def deliver() -> None:
+        deadline = Deadline(timeout)
+        freeze.finish(timeout)  # first: callbacks may make spans
+        flush(deadline.remaining())
 
     def decorate(handler: _F) -> _F:
         if inspect.iscoroutinefunction(handler):
@@ -235,7 +241,7 @@ def flush_after(timeout: float = 2.0) -> Callable[[_F], _F]:
                 try:
                     return await handler(*args, **kwargs)
                 finally:
-                    await asyncio.get_running_loop().run_in_executor(None, flush, timeout)
+                    await asyncio.get_running_loop().run_in_executor(None, deliver)
 
             return awaited  # type: ignore[return-value]
 
@@ -244,7 +250,7 @@ def flush_after(timeout: float = 2.0) -> Callable[[_F], _F]:
             try:
                 return handler(*args, **kwargs)
             finally:
-                flush(timeout)
+                deliver()
 
         return called  # type: ignore[return-value]
 

@@ -23,7 +23,7 @@ import wrapt
 from ..callbacks import dispatcher, loops, process_end
 from ..callbacks.dispatch import Dispatcher
 from ..callbacks.registry import Registration
-from ..export import lifetime
+from ..export import freeze, lifetime
 from ..guard import guarded, logger
 from ..patching import Target, Undo
 
@@ -76,14 +76,16 @@ class Own:
 
     async def drain(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         """Let ``loop`` go on until nothing is pending on it; then take over what has not begun."""
-        end = time.monotonic() + seconds
-        while self.pending(loop) and time.monotonic() < end:  # noqa: ASYNC110
-            await asyncio.sleep(_POLL)  # LiteLLM's queue and tasks have nothing to wait on
+        await self._idle(loop, lifetime.Deadline(seconds))
         if not self.pending(loop):
             return
         self.take_over(loop)
         if cut := len(self._unfinished(loop)):
             logger.warning("%s: %d were cut off when their event loop ended", NAME, cut)
+
+    async def _idle(self, loop: asyncio.AbstractEventLoop, deadline: lifetime.Deadline) -> None:
+        while self.pending(loop) and deadline.remaining() > 0:  # noqa: ASYNC110
+            await asyncio.sleep(_POLL)  # LiteLLM's queue and tasks have nothing to wait on
 
     def _unfinished(self, loop: asyncio.AbstractEventLoop) -> list[Coroutine[Any, Any, Any]]:
         return [one for one, its in list(self._handlers.items()) if its() is loop and one.cr_frame is not None]  # type: ignore[attr-defined]
@@ -123,9 +125,24 @@ class Own:
             time.sleep(_POLL)
         self.take_over()
 
+    def before_freeze(self, deadline: lifetime.Deadline) -> None:
+        """The same, of a process that goes on later: a loop that nobody runs now is run for what is pending on it."""
+        if asyncio._get_running_loop() is None:
+            for loop in self._loops():
+                if not loop.is_running() and not loop.is_closed() and self.pending(loop):
+                    waiting = self._idle(loop, deadline)
+                    try:
+                        loop.run_until_complete(waiting)
+                    except RuntimeError:  # somebody has begun to run it in this moment
+                        waiting.close()
+        self.finish(deadline)
+
+    def _loops(self) -> set[asyncio.AbstractEventLoop]:
+        return {loop for its in list(self._handlers.values()) if (loop := its()) is not None}
+
     def _busy_elsewhere(self) -> bool:
-        running = {loop for its in list(self._handlers.values()) if (loop := its()) is not None and loop.is_running()}
-        return any(self.pending(loop) for loop in running)
+        here = asyncio._get_running_loop()  # cannot go on while its thread waits
+        return any(self.pending(loop) for loop in self._loops() if loop.is_running() and loop is not here)
 
     def _busy_threads(self) -> bool:
         # The pool has no public word for it: threads that are not idle, or work that waits. A pool that was shut down, as
@@ -229,6 +246,7 @@ def install() -> list[Undo]:
     loops.at_loop_end(NAME, rescued.pending, rescued.drain)
     process_end.feeders[NAME] = rescued.take_over
     lifetime.at_end(lifetime.Stage.DRAIN_LITELLM, NAME, rescued.finish)
+    freeze.before_freeze(lifetime.Stage.DRAIN_LITELLM, NAME, rescued.before_freeze)
     lifetime.after_fork_in_child(rescued.after_fork_in_child)
     return [_uninstall, *undos]
 
@@ -237,3 +255,4 @@ def _uninstall() -> None:
     loops.forget(NAME)
     process_end.feeders.pop(NAME, None)
     lifetime.remove(NAME)
+    freeze.remove(NAME)
