@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 class made_once(Generic[_T]):  # noqa: N801 - read as a decorator
     """As `functools.cached_property`, made by one thread while the others wait; since Python 3.12 that one is made in each.
 
-    Afterwards it is an attribute like any other, and costs as much.
+    Afterwards it is an attribute like any other, and costs as much, until it is forgotten.
     """
 
     def __init__(self, make: Callable[[Any], _T]) -> None:
@@ -33,3 +33,15 @@ class made_once(Generic[_T]):  # noqa: N801 - read as a decorator
                 attributes[self._name] = self._make(instance)
             made: _T = attributes[self._name]
             return made
+
+    def forget(self, instance: Any) -> None:
+        """Let it be made again when it is next asked for; what is being made right now is waited for, and forgotten too."""
+        with self._making:
+            vars(instance).pop(self._name, None)
+
+
+def forget_made(instance: Any) -> None:
+    """Forget everything that was made once, in the order in which the class defines it."""
+    for made in vars(type(instance)).values():
+        if isinstance(made, made_once):
+            made.forget(instance)

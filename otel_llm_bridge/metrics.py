@@ -16,7 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from .guard import guarded
-from .lazy import made_once
+from .lazy import forget_made, made_once
 from .semconv import litellm as ours
 from .semconv import metrics as names
 from .semconv.metrics import Instrument
@@ -132,6 +132,11 @@ class Recorder:
         self._most = series_max
         #: Lifecycle events that something is measured at.
         self.events = {row.at for row in self._rows} - {names.LLM_SPAN, names.ATTEMPT, names.CALL, names.COLLECTED}
+        providers.follow(self)
+
+    def forget(self) -> None:
+        """Another meter is to be asked for."""
+        forget_made(self)
 
     @made_once
     def _at(self) -> dict[str, list[_Metric]]:
@@ -144,18 +149,21 @@ class Recorder:
         _observe_callbacks(meter, [row for row in self._rows if row.at == names.COLLECTED], self._most)
         return at
 
+    @made_once
+    def _known(self) -> dict[tuple[Any, bool, tuple[str, ...]], list[_Metric]]:
+        """(operation, whether the cache answered, moments) -> what is recorded of such an attempt. There are few operations."""
+        return {}
+
     def of_attempts(self, *moments: str) -> Callable[[Invocation], None]:
         """What records, at the end of an attempt, the rows that are measured at one of ``moments``."""
-        #: (operation, whether the cache answered) -> what is recorded of such an attempt. There are few operations.
-        known: dict[tuple[Any, bool], list[_Metric]] = {}
 
         def record(invocation: Invocation) -> None:
-            facts = invocation.facts
-            kind = facts.get("operation"), facts.get("cache_hit") is True
+            facts, known = invocation.facts, self._known
+            kind = facts.get("operation"), facts.get("cache_hit") is True, moments
             metrics = known.get(kind)
             if metrics is None:
                 at = [metric for moment in moments for metric in self._at.get(moment, ())]
-                metrics = known[kind] = [metric for metric in at if _concerns(metric.row, *kind)]
+                metrics = known[kind] = [metric for metric in at if _concerns(metric.row, *kind[:2])]
             for metric in metrics:
                 metric.record(invocation, facts)
 
@@ -228,21 +236,27 @@ _CALLBACK_FIGURES: Final[dict[str, Callable[[Facts], Iterator[tuple[int, Facts]]
 
 #: Meters that have them already: a meter outlives `uninstrument`, and the figures are those of the process.
 _observed: Final[weakref.WeakSet[Any]] = weakref.WeakSet()
+#: The one that tells them now. Two would tell the same figures twice.
+_telling: Callable[[], Any] = lambda: None  # noqa: E731
 
 
 def _observe_callbacks(meter: Any, rows: list[Instrument], most: int) -> None:
+    global _telling
+    _telling = mine = weakref.ref(meter)
     if meter in _observed:
         return
     _observed.add(meter)
     for row in rows:
-        meter.create_observable_counter(row.name, [_observer(row, most)], row.unit, row.meaning)
+        meter.create_observable_counter(row.name, [_observer(mine, row, most)], row.unit, row.meaning)
 
 
-def _observer(row: Instrument, most: int) -> Callable[[CallbackOptions], Iterable[Observation]]:
+def _observer(mine: Callable[[], Any], row: Instrument, most: int) -> Callable[[CallbackOptions], Iterable[Observation]]:
     series = Series(row.name, row.labels, most)
     facts = tuple(label.fact for label in row.labels)
 
     def observe(_options: CallbackOptions) -> Iterable[Observation]:
+        if _telling() is not mine():
+            return []
         # Not imported here: this also runs while the process ends, and importing then changes its exit status
         # (Python forgets that it is being ended by Ctrl-C when code is compiled).
         callbacks = sys.modules.get(f"{__package__}.callbacks")

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import _logs, metrics, trace
 
+from . import set_once
 from .guard import guarded, logger
-from .lazy import made_once
+from .lazy import forget_made, made_once
 from .locks import lock
 from .semconv import gen_ai
 from .versions import version_of
@@ -22,11 +23,12 @@ SCOPE: Final = "otel_llm_bridge"
 
 
 class Providers:
-    """Resolved at the first call that is recorded, not before.
+    """Resolved at the first call that is recorded, not before, and once more when the program sets a global provider after that.
 
     A program may set its global provider after `instrument()`, and it must not be told then that there is
     one already. So the bridge looks when it needs one; if there is none by then, it builds its own
-    pipeline from the standard ``OTEL_*`` variables and makes it the global one.
+    pipeline from the standard ``OTEL_*`` variables. That stands in as the global one, so that the program's other
+    spans are exported with the calls', until the program sets its own; what ours holds by then, it still delivers.
 
     Args:
         settings: for a pipeline of our own.
@@ -42,6 +44,18 @@ class Providers:
         self.pipeline: Pipeline | None = None
         #: The figures of the user's own provider, whose spans are counted and flushed.
         self.attached: Attached | None = None
+        self._followers: list[set_once.Follower] = []
+        set_once.follow(self)
+
+    def follow(self, follower: set_once.Follower) -> None:
+        """Tell ``follower`` when what was made from these providers is to be made anew."""
+        self._followers.append(follower)
+
+    def forget(self) -> None:
+        """The program has set a global provider in the place of ours."""
+        forget_made(self)
+        for follower in self._followers:
+            follower.forget()
 
     @made_once
     def tracer(self) -> Any:
@@ -71,24 +85,22 @@ class Providers:
             logger.warning("no spans: there is no TracerProvider, and none can be built without %s", error.name)
             return None
         self.pipeline = built = pipeline.build(self._settings)
-        if built.tracer_provider is not None:
-            trace.set_tracer_provider(built.tracer_provider)
-        if built.meter_provider is not None and isinstance(metrics.get_meter_provider(), _PROXY_METER):
-            metrics.set_meter_provider(built.meter_provider)
-        if built.logger_provider is not None and isinstance(_logs.get_logger_provider(), _PROXY_LOGGER):
-            _logs.set_logger_provider(built.logger_provider)
+        for signal, provider, unset in (
+            (set_once.TRACES, built.tracer_provider, trace.ProxyTracerProvider),
+            (set_once.METRICS, built.meter_provider, _PROXY_METER),
+            (set_once.LOGS, built.logger_provider, _PROXY_LOGGER),
+        ):
+            if isinstance(signal.get(), unset):
+                set_once.stand_in(signal, provider)
         return built.tracer_provider
 
     def _watch(self, provider: Any) -> None:
         if isinstance(provider, trace.NoOpTracerProvider):
             return  # nothing to deliver, and perhaps no SDK to do it with
-        from .export import lifetime
+        from .export import lifetime, pipeline
 
         lifetime.provider_seen(provider)
-        if self.pipeline is None:
-            from .export import pipeline
-
-            self.attached = pipeline.attach(provider)
+        self.attached = pipeline.attach(provider)
 
     @made_once
     def meter(self) -> Any:

@@ -39,6 +39,12 @@ class Tracer(trace.NoOpTracer):
 class Foreign(trace.TracerProvider):
     def get_tracer(self, *args, **kwargs): return Tracer()
 """
+_LATE = """
+trace.set_tracer_provider(provider)
+assert trace.get_tracer_provider() is provider
+with trace.get_tracer("mine").start_as_current_span("caller"):""" + _CALL.replace("\n", "\n    ") + """
+names = [span.name for span in exporter.get_finished_spans()]
+"""
 
 #: provider -> (program, spans that reach the receiver of the standard variables)
 _KINDS = {
@@ -47,6 +53,8 @@ _KINDS = {
     "an argument": (_SDK + "import otel_llm_bridge; otel_llm_bridge.instrument(tracer_provider=provider)" + _CALL + "assert len(exporter.get_finished_spans()) == 1", 0),
     "no-op": ("from opentelemetry import trace\ntrace.set_tracer_provider(trace.NoOpTracerProvider())\nimport otel_llm_bridge; otel_llm_bridge.instrument()" + _CALL, 0),
     "foreign, without SDK methods": (_FOREIGN + "trace.set_tracer_provider(Foreign())\nimport otel_llm_bridge; otel_llm_bridge.instrument()" + _CALL + "assert made == ['chat gpt-4o-mini'], made", 0),
+    "global, set after a call": ("import otel_llm_bridge; otel_llm_bridge.instrument()" + _CALL + _SDK + _LATE + "assert names == ['chat gpt-4o-mini', 'caller'], names", 1),
+    "global, set after a call and a switch": ("import otel_llm_bridge as b; b.instrument()" + _CALL + "b.uninstrument(); b.instrument()" + _CALL + _SDK + _LATE + "assert names == ['chat gpt-4o-mini', 'caller'], names", 2),
     "none": ("import otel_llm_bridge; otel_llm_bridge.instrument()" + _CALL, 1),
 }  # fmt: skip
 
@@ -69,6 +77,71 @@ def test_whose_provider(kind: str, provider: FakeProvider) -> None:
         assert done.returncode == 0, done.stderr
         assert "verrid" not in done.stderr
         assert len(receiver.store.spans()) == expected
+
+
+_ALL_SIGNALS = """
+from opentelemetry import _logs, metrics
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor, InMemoryLogExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+reader, logged = InMemoryMetricReader(), InMemoryLogExporter()
+trace.set_tracer_provider(provider); metrics.set_meter_provider(MeterProvider([reader]))
+logs = LoggerProvider(); logs.add_log_record_processor(SimpleLogRecordProcessor(logged)); _logs.set_logger_provider(logs)
+"""
+_MEASURED = """
+measured = {metric.name: metric for of in reader.get_metrics_data().resource_metrics for scope in of.scope_metrics for metric in scope.metrics}
+(point,) = measured["gen_ai.client.operation.duration"].data.data_points
+assert point.count == 1, point
+runs = [point.value for point in measured["litellm.callback.runs"].data.data_points]
+assert runs == [2], runs
+said = [one.log_record for one in logged.get_finished_logs() if "gen_ai.input.messages" in one.log_record.attributes]
+assert len(said) == 1, said
+report = b.flush(60)
+assert (report.ended, report.exported) == (2, 2), report
+"""
+
+
+def test_a_late_provider_of_each_signal(provider: FakeProvider) -> None:
+    """Metrics and log records follow as spans do; nothing is told in two places, and the figures count what either had."""
+    callback = "from otel_llm_bridge import callbacks\ncallbacks.register(lambda *_: None, mode='inline')\n"
+    with Receiver() as receiver:
+        done = run(
+            ["-c", "import otel_llm_bridge as b; b.instrument()\n" + callback + _CALL + _SDK + _ALL_SIGNALS + _CALL + _MEASURED], receiver, provider,
+            OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT="EVENT_ONLY",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "verrid" not in done.stderr
+        said = [record for record in receiver.store.logs() if "gen_ai.input.messages" in record.attributes]
+        assert (len(receiver.store.spans()), len(said)) == (1, 1)
+
+
+_THREADS = """
+import threading, litellm
+from concurrent.futures import ThreadPoolExecutor
+begun = threading.Semaphore(0)
+def call(number):
+    litellm.completion(model="gpt-4o-mini", messages=[{"role": "user", "content": "x"}], mock_response="hi"); begun.release()
+pool = ThreadPoolExecutor(8)
+calls = [pool.submit(call, number) for number in range(200)]
+for _ in range(50): begun.acquire()
+""" + _SDK + """
+trace.set_tracer_provider(provider)
+for one in calls: one.result()
+theirs = len(exporter.get_finished_spans())
+report = b.flush(60)
+assert 0 < theirs < 200 and (report.ended, report.exported) == (200, 200), (theirs, report)
+print(theirs)
+"""
+
+
+def test_a_late_provider_while_calls_are_made(provider: FakeProvider) -> None:
+    """Each span is delivered by one of the two, once."""
+    with Receiver() as receiver:
+        done = run(["-c", "import otel_llm_bridge as b; b.instrument()\n" + _THREADS], receiver, provider)
+        assert done.returncode == 0, done.stderr
+        assert "verrid" not in done.stderr
+        assert len(receiver.store.spans()) == 200 - int(done.stdout)
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
