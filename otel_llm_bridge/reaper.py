@@ -6,6 +6,7 @@ ending a span there could wait for itself. So it only hands over; a thread of ou
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -24,9 +25,9 @@ class Reaper:
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Start the thread, before the first finaliser may run."""
+        """Start the thread, before the first finaliser may run. Where none can be started any longer, `settle` does its work."""
         if self._thread is None:
-            with self._lock:
+            with self._lock, contextlib.suppress(RuntimeError):
                 if self._thread is None:
                     thread = threading.Thread(target=self._run, name="otel-llm-bridge-streams", daemon=True)
                     thread.start()
@@ -48,6 +49,9 @@ class Reaper:
     def settle(self, timeout: float = 1.0) -> None:
         """Return once everything that had been handed over before is done, or after ``timeout`` seconds."""
         if self._thread is None:
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    self._call(self._left.get_nowait())
             return
         done = threading.Event()
         self._left.put(done.set)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import time
 
 # Without it, LiteLLM asks the network for its price list when it is imported.
@@ -36,6 +37,11 @@ for _signal, _action in ((signal.SIGINT, signal.default_int_handler), (signal.SI
 # How long an example takes says something of the machine, not of the code.
 hypothesis.settings.register_profile("shared machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("shared machine")
+
+#: For what needs a new thread once the program's own last line has run.
+THREADS_AT_EXIT = pytest.mark.skipif(
+    (3, 12) <= sys.version_info < (3, 12, 2), reason="Python 3.12.0 and 3.12.1 start no thread then (python/cpython#113964)"
+)
 
 #: What a user asks in most tests; no assertion depends on its words.
 MESSAGES = [{"role": "user", "content": "Is there anybody?"}]

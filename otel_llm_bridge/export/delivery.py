@@ -229,11 +229,11 @@ class Delivery:
             if self._closed:
                 return False
             thread = threading.Thread(target=self._work, name=f"otel-llm-bridge-{self.name}", daemon=True)
-            self._thread = thread
             try:
                 thread.start()
             except RuntimeError:
                 return False
+            self._thread = thread
         return True
 
     def _work(self) -> None:

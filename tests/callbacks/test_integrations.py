@@ -23,6 +23,7 @@ from otel_llm_bridge import callbacks
 from otel_llm_bridge.demo.provider import FakeProvider
 from otel_llm_bridge.litellm import integrations
 
+from ..conftest import THREADS_AT_EXIT
 from .switch import switched_on
 
 MODES = ("inline", "tracked", "background")
@@ -194,7 +195,10 @@ if how.endswith("fork"):
 """
 
 
-@pytest.mark.parametrize(("how", "expected"), [("exit", 1), ("fork", 3), ("own", 3), ("own, fork", 5)])
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [("exit", 1), ("fork", 3), pytest.param("own", 3, marks=THREADS_AT_EXIT), pytest.param("own, fork", 5, marks=THREADS_AT_EXIT)],
+)
 def test_sent_at_the_end(how: str, expected: int, provider: FakeProvider, sink: Sink) -> None:
     """What is collected when the process or a child of it ends is sent, once; also of one that LiteLLM has in its own list."""
     program = subprocess.run(

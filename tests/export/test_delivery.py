@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -290,3 +291,22 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> 
     assert seen == [(away.url, "Basic bWU6c2VjcmV0")]
     server.shutdown()
     server.server_close()
+
+
+def test_where_no_thread_can_be_started(line: Callable[..., Line], receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Late in an exit: the thread that flushes delivers, and the shutdown has no thread to wait for."""
+
+    start = threading.Thread.start
+
+    def refuse_ours(thread: threading.Thread) -> None:
+        if thread.name.startswith("otel-llm-bridge"):
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+        start(thread)
+
+    one = line()
+    with monkeypatch.context() as late:
+        late.setattr(threading.Thread, "start", refuse_ours)
+        one.spans(3)
+        assert one.delivery.flush(5).exported == 3
+        assert one.delivery.close(1)
+    assert len(receiver.store.spans()) == 3

@@ -9,6 +9,7 @@ import pytest
 
 from otel_llm_bridge.viewer.receiver import Receiver
 
+from ..conftest import THREADS_AT_EXIT
 from .storm import storm
 from .support import PREAMBLE, SLACK, Program, missing, received, run, until
 
@@ -317,6 +318,7 @@ def test_the_provider_may_be_younger_than_every_exit_hook(tmp_path: Path, receiv
     assert (ended.figures["ended"], ended.figures["exported"]) == (5, 5)
 
 
+@THREADS_AT_EXIT
 @pytest.mark.parametrize("hang", ["DRAIN_LITELLM", "DRAIN_CALLBACKS", "FINISH_SPANS", "TELL_FINISHED"])
 def test_a_hook_that_hangs_cannot_take_the_time_of_the_flush(hang: str, tmp_path: Path, receiver: Receiver) -> None:
     """A drain that never returns is left behind; the spans are delivered and the end is in time."""

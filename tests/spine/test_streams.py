@@ -10,6 +10,7 @@ import gc
 import inspect
 import logging
 import os
+import threading
 import typing
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -21,8 +22,9 @@ import litellm
 import pytest
 from opentelemetry.trace import StatusCode
 
-from otel_llm_bridge import callbacks
+from otel_llm_bridge import callbacks, streams
 from otel_llm_bridge.demo.provider import FakeProvider
+from otel_llm_bridge.reaper import Reaper
 from otel_llm_bridge.streams import proxy_for
 
 from ..conftest import MESSAGES, Bridge, eventually
@@ -377,3 +379,28 @@ async def test_a_thousand_left_streams_are_silent(
 async def _close(stream: Any) -> None:
     if hasattr(stream, "aclose"):
         await stream.aclose()
+
+
+def test_where_no_thread_can_be_started(make_bridge: Callable[..., Bridge], openai_kwargs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Late in an exit, and under a limit on threads: a stream is read as ever, and one that is left is ended when the rest is."""
+    fresh = Reaper()
+    monkeypatch.setattr(streams, "reaper", fresh)
+
+    start = threading.Thread.start
+
+    def refuse_ours(thread: threading.Thread) -> None:
+        if thread.name.startswith("otel-llm-bridge"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse_ours)
+    bridge = make_bridge()
+    asked: dict[str, Any] = {"model": "openai/gpt-4o-mini", "messages": MESSAGES, "stream": True, **openai_kwargs}
+    assert len(list(litellm.completion(**asked))) > 2
+    left = litellm.completion(**asked)
+    next(left)
+    del left
+    gc.collect()
+    fresh.settle()
+    outcomes = [(span.attributes or {})["litellm.stream.outcome"] for span in bridge.all()]
+    assert outcomes == ["complete", "abandoned"]
