@@ -100,7 +100,9 @@ class Providers:
         from .export import lifetime, pipeline
 
         lifetime.provider_seen(provider)
-        self.attached = pipeline.attach(provider)
+        self.attached = attached = pipeline.attach(provider)
+        if attached is not None:
+            attached.max_request_bytes = self._settings.max_request_bytes
 
     @made_once
     def meter(self) -> Any:

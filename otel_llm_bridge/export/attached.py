@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -16,6 +17,10 @@ from . import helper, lifetime
 from .delivery import Delivery
 from .ledger import FlushReport, Ledger, Reason, State
 from .processors import DeliverySpanProcessor
+from .slices import slices
+
+#: What failures of one batch may take, in seconds, before the rest of it is given up.
+_PATIENCE: Final = 1.0
 
 
 class Attached:
@@ -23,10 +28,14 @@ class Attached:
 
     What was exported is what the first exporter behind it confirmed. Where no exporter can be found (a
     processor of another make), spans stay *pending*: a flush that merely returned is no proof.
+
+    Attributes:
+        max_request_bytes: what a request of the exporter may be; a larger batch reaches it as several. Unlimited unless set.
     """
 
     def __init__(self, provider: Any) -> None:
         self.provider = provider
+        self.max_request_bytes = math.inf
         self._exporter: _Observed | None = None
         self._delivery = _ours(provider)
         if self._delivery is not None:
@@ -51,8 +60,12 @@ class Attached:
             return
         with guarded("attach"), self._looking:
             if self._exporter is None:
-                self._exporter = _observe(self.provider, self.ledger, self._counts)
+                self._exporter = _observe(self)
                 self._looked_at = there
+
+    def settle(self, spans: Sequence[ReadableSpan], state: State) -> None:
+        """Enter what became of ``spans``."""
+        self.ledger.move(State.PENDING, state, sum(map(self._counts, spans)))
 
     def flush(self, timeout: float, final: bool = False) -> FlushReport:
         """The provider's own ``force_flush``, in a helper thread and for at most ``timeout`` seconds."""
@@ -103,22 +116,42 @@ class _Counting(SpanProcessor):
 
 
 class _Observed(SpanExporter):
-    """The user's exporter, with its answers counted."""
+    """The user's exporter, with its answers counted, and with batches that a receiver takes."""
 
-    def __init__(self, exporter: Any, ledger: Ledger, counts: _Counts, processor: Any) -> None:
-        self._exporter, self._ledger, self._counts, self._processor = exporter, ledger, counts, processor
+    def __init__(self, exporter: Any, attached: Attached, processor: Any) -> None:
+        self._exporter, self._attached, self._processor = exporter, attached, processor
+        self._over = False
         #: One entry for each export that is going on: in a list, so that several threads can tell.
         self._going_on: list[None] = []
 
     def export(self, spans: Any) -> SpanExportResult:
-        confirmed = False
+        """The exporter's answer, or the last one that is no success if it was asked for several slices.
+
+        What is left is given up, and counted as failed, once failures have taken a second: an exporter that waits for a dead
+        receiver in each slice would hold its processor for as long as that many batches.
+        """
+        result, failing, left = SpanExportResult.SUCCESS, 0.0, slices(spans, self._attached.max_request_bytes)
         self._going_on.append(None)
+        try:
+            while left and failing < _PATIENCE and not (self._over and failing):
+                started = time.monotonic()
+                answer = self._export(left.pop(0))
+                if answer is not SpanExportResult.SUCCESS:
+                    result = answer
+                    failing += time.monotonic() - started
+            return result
+        finally:
+            for part in left:
+                self._attached.settle(part, State.FAILED)
+            self._going_on.pop()
+
+    def _export(self, spans: Any) -> SpanExportResult:
+        confirmed = False
         try:
             result: SpanExportResult = self._exporter.export(spans)
             confirmed = result is SpanExportResult.SUCCESS
         finally:
-            self._ledger.move(State.PENDING, State.EXPORTED if confirmed else State.FAILED, sum(map(self._counts, spans)))
-            self._going_on.pop()
+            self._attached.settle(spans, State.EXPORTED if confirmed else State.FAILED)
         return result
 
     def is_idle(self) -> bool:
@@ -128,6 +161,7 @@ class _Observed(SpanExporter):
         return not queue and not self._going_on
 
     def shutdown(self, *args: Any, **kwargs: Any) -> None:
+        self._over = True
         self._exporter.shutdown(*args, **kwargs)
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
@@ -156,16 +190,16 @@ def _ours(provider: Any) -> Delivery | None:
     return None
 
 
-def _observe(provider: Any, ledger: Ledger, counts: _Counts) -> _Observed | None:
+def _observe(attached: Attached) -> _Observed | None:
     """Put an observer in front of the first exporter of the SDK's own processors."""
-    for processor in processors(provider) or ():
+    for processor in processors(attached.provider) or ():
         inner = getattr(processor, "_batch_processor", None)
         holder, name = (inner, "_exporter") if inner is not None else (processor, "span_exporter")
         exporter = getattr(holder, name, None)
         if isinstance(exporter, _Observed):
             continue
         if hasattr(exporter, "export"):
-            observed = _Observed(exporter, ledger, counts, processor)
+            observed = _Observed(exporter, attached, processor)
             setattr(holder, name, observed)
             return observed
     return None

@@ -9,16 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_llm_bridge.export.pipeline import Pipeline
+from otel_llm_bridge.export.slices import slices
 from otel_llm_bridge.viewer.faults import Fault
 from otel_llm_bridge.viewer.receiver import Receiver
 
 from .support import PREAMBLE, missing, received, run
+
+OK, FAILED = SpanExportResult.SUCCESS, SpanExportResult.FAILURE
 
 
 @pytest.fixture
@@ -193,6 +202,155 @@ def test_our_processor_in_their_provider_is_the_truth(theirs: TracerProvider, re
     _spans(theirs, 4)
     assert pipeline.flush(60).exported == len(received(receiver)) == 4
     theirs.shutdown()
+
+
+class _Exporter(SpanExporter):
+    """Answers as told, and keeps what it was given."""
+
+    def __init__(self, *answers: SpanExportResult | Exception) -> None:
+        self.answers, self.given, self.shut_down = list(answers), [], False
+
+    def export(self, spans: Any) -> SpanExportResult:
+        self.given.append(spans)
+        answer = self.answers.pop(0) if self.answers else SpanExportResult.SUCCESS
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def shutdown(self) -> None:
+        self.shut_down = True
+
+
+def _large(provider: TracerProvider, count: int, length: int) -> None:
+    for number in range(count):
+        provider.get_tracer("user").start_span(f"s{number}", attributes={"gen_ai.input.messages": "x" * length}).end()
+
+
+def _attached(pipeline: Pipeline, provider: TracerProvider, most: int = 3_670_016) -> None:
+    attached = pipeline.attach(provider)
+    assert attached is not None
+    attached.max_request_bytes = most
+
+
+class _Held(SimpleSpanProcessor):
+    """Keeps everything back: the test itself calls the exporter."""
+
+    def on_end(self, span: Any) -> None:
+        """Nothing."""
+
+
+def test_a_batch_that_a_grpc_receiver_would_refuse_arrives_in_slices(theirs: TracerProvider, receiver: Receiver) -> None:
+    """Forty prompts of 400 kB through the stock processor and exporter, to a receiver that takes 4 MiB at a time."""
+    theirs.add_span_processor(BatchSpanProcessor(GrpcExporter(endpoint=receiver.grpc_endpoint), schedule_delay_millis=60_000))
+    pipeline = Pipeline()
+    _attached(pipeline, theirs)
+    _large(theirs, 40, 400_000)
+    report = pipeline.flush(60)
+    assert (report.exported, report.failed, len(received(receiver))) == (40, 0, 40)
+    sizes = [len(request.body) for request in receiver.requests]
+    assert 3_000_000 < max(sizes) <= 3_670_016 and len(sizes) == 5, sizes
+    theirs.shutdown()
+
+
+def test_one_span_that_is_too_large_fails_alone(theirs: TracerProvider, receiver: Receiver) -> None:
+    """What no slice can hold takes no other span with it."""
+    theirs.add_span_processor(BatchSpanProcessor(GrpcExporter(endpoint=receiver.grpc_endpoint), schedule_delay_millis=60_000))
+    pipeline = Pipeline()
+    _attached(pipeline, theirs)
+    _large(theirs, 5, 100_000)
+    _large(theirs, 1, 5_000_000)
+    _large(theirs, 5, 100_000)
+    report = pipeline.flush(60)
+    assert (report.exported, report.failed, len(received(receiver))) == (10, 1, 10)
+    theirs.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("answers", "sizes", "result", "figures"),
+    [
+        ([OK, OK, OK], [2, 2, 1], OK, (5, 0)),
+        ([OK, FAILED, OK], [2, 2, 1], FAILED, (3, 2)),
+        ([FAILED, FAILED, FAILED], [2, 2, 1], FAILED, (0, 5)),
+        ([OK, ValueError("of the exporter"), OK], [2, 2], ValueError, (2, 3)),
+    ],
+)
+def test_the_answers_of_slices(answers: list[Any], sizes: list[int], result: Any, figures: tuple[int, int], theirs: TracerProvider) -> None:
+    """The batch is confirmed if each slice is; each span is counted once, also when the exporter raises."""
+    exporter, pipeline = _Exporter(*answers), Pipeline()
+    memory, processor = InMemorySpanExporter(), _Held(exporter)
+    theirs.add_span_processor(processor)
+    _attached(pipeline, theirs, 250_000)
+    theirs.add_span_processor(SimpleSpanProcessor(memory))
+    _large(theirs, 5, 100_000)
+    spans = memory.get_finished_spans()
+    if result is ValueError:
+        with pytest.raises(ValueError, match="of the exporter"):
+            processor.span_exporter.export(spans)
+    else:
+        assert processor.span_exporter.export(spans) is result
+    assert [len(part) for part in exporter.given] == sizes
+    assert [span for part in exporter.given for span in part] == list(spans[: sum(sizes)])
+    report = pipeline.flush(1)
+    assert (report.exported, report.failed, report.pending) == (*figures, 0)
+
+
+def test_after_the_shutdown_the_rest_of_a_batch_is_not_tried(theirs: TracerProvider) -> None:
+    """An exporter that was shut down refuses each slice, with a warning each: one is enough."""
+    exporter, pipeline = _Exporter(FAILED), Pipeline()
+    memory, processor = InMemorySpanExporter(), _Held(exporter)
+    theirs.add_span_processor(processor)
+    _attached(pipeline, theirs, 250_000)
+    theirs.add_span_processor(SimpleSpanProcessor(memory))
+    _large(theirs, 5, 100_000)
+    processor.span_exporter.shutdown()
+    assert exporter.shut_down and processor.span_exporter.export(memory.get_finished_spans()) is FAILED
+    assert len(exporter.given) == 1
+    assert pipeline.flush(1).failed == 5
+
+
+def test_a_receiver_that_hangs_is_waited_for_once(theirs: TracerProvider, receiver: Receiver) -> None:
+    """Not once for each slice: the exporter's own timeout is that of the batch."""
+    receiver.fault = Fault.hang
+    theirs.add_span_processor(BatchSpanProcessor(_otlp(receiver, timeout=1.5), schedule_delay_millis=60_000))
+    pipeline = Pipeline()
+    _attached(pipeline, theirs, 250_000)
+    _large(theirs, 12, 100_000)
+    report = pipeline.flush(60)
+    assert report.failed == 12
+    assert len(receiver.requests) < 6
+    receiver.fault = Fault.none
+
+
+def test_a_small_batch_is_handed_on_as_it_is(theirs: TracerProvider) -> None:
+    """The same object, in one export."""
+    memory = InMemorySpanExporter()
+    theirs.add_span_processor(SimpleSpanProcessor(memory))
+    _spans(theirs, 3)
+    spans = memory.get_finished_spans()
+    (only,) = slices(spans, 3_670_016)
+    assert only is spans
+
+
+_VALUES = st.one_of(st.text(max_size=300), st.integers(-(2**63), 2**63 - 1), st.floats(), st.booleans(), st.lists(st.text(max_size=50), max_size=20))
+_KEYS = st.text("abc._é", min_size=1, max_size=24)
+
+
+@given(st.lists(st.tuples(st.text(max_size=200), st.dictionaries(_KEYS, _VALUES, max_size=8), st.dictionaries(_KEYS, _VALUES, max_size=3)), min_size=1, max_size=12))
+def test_no_slice_is_larger_than_it_may_be(made: list[tuple[str, Any, Any]]) -> None:
+    """Whatever the spans carry: each is in one slice, in the batch's order but for what is too large, and a slice of several is under the limit."""
+    memory, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False, resource=Resource({}))
+    provider.add_span_processor(SimpleSpanProcessor(memory))
+    for name, attributes, more in made:
+        span = provider.get_tracer("user").start_span(name, attributes=attributes)
+        span.add_event(name, more)
+        span.set_status(trace.StatusCode.ERROR, name)
+        span.end()
+    spans = memory.get_finished_spans()
+    parts = list(slices(spans, 3000))
+    assert sorted(spans.index(span) for part in parts for span in part) == list(range(len(spans)))
+    several = [spans.index(span) for part in parts if len(part) > 1 for span in part]
+    assert several == sorted(several)
+    assert all(len(encode_spans(part).SerializeToString()) <= 3000 for part in parts if len(part) > 1)
 
 
 _HANDLER = """
