@@ -136,6 +136,69 @@ def google_count_tokens(call: Call) -> Answer:
     return json_answer({"totalTokens": call.reply.prompt_tokens})
 
 
+# Google's Interactions API (https://ai.google.dev/api/interactions-api) -------------------------------------------
+
+
+def interaction_error_event(error: Error, message: str, number: int) -> bytes:
+    """An error in the middle of a stream."""
+    return _sent({"event_type": "error", "error": {"code": error.google_status, "message": message}})
+
+
+def interactions(call: Call) -> Answer:
+    """``POST /interactions``."""
+    steps, status = list(_steps(call)), "requires_action" if call.reply.tool else "completed"
+    if not call.wants("stream"):
+        return json_answer({**_interaction(call, status), "steps": steps})
+    events: list[dict[str, Any]] = [{"event_type": "interaction.created", "interaction": _interaction(call, "in_progress")}]
+    for index, step in enumerate(steps):
+        empty, deltas = _step_stream(step)
+        events.append({"event_type": "step.start", "index": index, "step": empty})
+        events += [{"event_type": "step.delta", "index": index, "delta": delta} for delta in deltas]
+        events.append({"event_type": "step.stop", "index": index})
+    events.append({"event_type": "interaction.completed", "interaction": _interaction(call, status)})
+    return stream_answer(*map(_sent, events), b"event: done\ndata: [DONE]\n\n")
+
+
+def _sent(event: dict[str, Any]) -> bytes:
+    return f"event: {event['event_type']}\n".encode() + data_event(event)
+
+
+def _interaction(call: Call, status: str) -> dict[str, Any]:
+    reply = call.reply
+    body: dict[str, Any] = {"id": f"v1_{call.id}", "object": "interaction", "model": call.model, "status": status}
+    if status != "in_progress" and call.behaviour.usage:
+        body["usage"] = {
+            "total_input_tokens": reply.prompt_tokens,
+            "total_cached_tokens": reply.cached_tokens,
+            "total_output_tokens": reply.completion_tokens - reply.reasoning_tokens,
+            "total_thought_tokens": reply.reasoning_tokens,
+            "total_tool_use_tokens": 0,
+            "total_tokens": reply.prompt_tokens + reply.completion_tokens,
+        }
+    return body
+
+
+def _steps(call: Call) -> Iterator[dict[str, Any]]:
+    if call.reply.reasoning:
+        yield {"type": "thought", "summary": [{"type": "text", "text": call.reply.reasoning}], "signature": "c2lnbmF0dXJl"}
+    if call.reply.text:
+        yield {"type": "model_output", "content": [{"type": "text", "text": call.reply.text}]}
+    if tool := call.reply.tool:
+        yield {"type": "function_call", "id": tool.id, "name": tool.name, "arguments": json.loads(tool.arguments)}
+
+
+def _step_stream(step: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The step as it starts, and the deltas that fill it."""
+    match step["type"]:
+        case "thought":
+            deltas: list[dict[str, Any]] = [{"type": "thought_summary", "content": piece} for piece in step["summary"]]
+            return {"type": "thought"}, [*deltas, {"type": "thought_signature", "signature": step["signature"]}]
+        case "function_call":
+            said = pieces(json.dumps(step["arguments"]))
+            return {**step, "arguments": {}}, [{"type": "arguments_delta", "arguments": piece} for piece in said]
+    return {"type": "model_output"}, [{"type": "text", "text": piece} for piece in pieces(step["content"][0]["text"])]
+
+
 # Cohere (https://docs.cohere.com/reference/rerank) ----------------------------------------------------------------
 
 

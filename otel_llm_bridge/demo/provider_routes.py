@@ -26,6 +26,7 @@ OPENAI: Final = Dialect(openai.error_body, openai.error_event)
 _RESPONSES: Final = Dialect(openai.error_body, openai.response_error_event)
 _ANTHROPIC: Final = Dialect(others.anthropic_error, others.anthropic_error_event)
 _GOOGLE: Final = Dialect(others.google_error, others.google_error_event)
+_INTERACTIONS: Final = Dialect(others.google_error, others.interaction_error_event)
 _COHERE: Final = Dialect(others.cohere_error, openai.error_event)
 
 
@@ -54,6 +55,7 @@ _ROUTES: Final = tuple(
         (r":generateContent", _GOOGLE, others.generate_content),
         (r":streamGenerateContent", _GOOGLE, others.stream_generate_content),
         (r":countTokens", _GOOGLE, others.google_count_tokens),
+        (r"/interactions", _INTERACTIONS, others.interactions),
         (r"/rerank", _COHERE, others.rerank),
     )
 )

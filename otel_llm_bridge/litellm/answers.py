@@ -12,6 +12,7 @@ from ..content.conversation import Message, Part
 from ..guard import fault
 from ..invocation import Invocation
 from ..streams import ChunkReader
+from . import interactions
 from .access import Facts, fields, first, get, peek
 from .blocks import content, part
 from .conversations import said_by_model
@@ -24,7 +25,7 @@ _FINISH: Final = {
     "max_tokens": "length", "incomplete": "length", "model_context_window_exceeded": "length",
     "safety": "content_filter", "refusal": "content_filter", "recitation": "content_filter",
     "prohibited_content": "content_filter", "blocklist": "content_filter",
-    "failed": "error", "cancelled": "error",
+    "failed": "error", "cancelled": "error", "requires_action": "tool_call", "budget_exceeded": "length",
 }  # fmt: skip
 #: The answer ended before the model said why.
 _UNFINISHED: Final = "unknown"
@@ -70,6 +71,11 @@ def _generate_content(response: Any) -> list[Message]:
     ]
 
 
+def _interactions(response: Any) -> list[Message]:
+    found = interactions.said(response)
+    return [_answer(found, get(response, "status"))] if found else []
+
+
 def _images(response: Any) -> list[Message]:
     found = [
         parts.media("image", get(item, "url")) if get(item, "url") else parts.blob("image", get(item, "b64_json") or "")
@@ -104,6 +110,7 @@ READERS: Final[dict[str, Callable[[Any], list[Message]]]] = {
     "responses": _responses,
     "messages": _messages,
     "generate_content": _generate_content,
+    "interactions": _interactions,
     "image": _images,
     "rerank": _rerank,
     "plain": _plain,
@@ -254,6 +261,7 @@ CHUNKS: Final[dict[str, Callable[[Pieces, Any], None]]] = {
     "responses": _responses_event,
     "messages": _messages_event,
     "generate_content": _google_chunk,
+    "interactions": interactions.collect,
 }
 
 

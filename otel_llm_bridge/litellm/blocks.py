@@ -55,9 +55,17 @@ def _input_file(modality: str, *names: str) -> Callable[[Any], Part]:
     return read
 
 
+def _in_place(modality: str, item: Any) -> Part:
+    """Google's Interactions API has the data, or its address, in the block itself."""
+    kind = get(item, "mime_type")
+    return parts.media(modality, get(item, "uri"), kind) if get(item, "uri") else parts.blob(modality, get(item, "data") or "", kind)
+
+
 def _anthropic_source(modality: str) -> Callable[[Any], Part]:
     def read(item: Any) -> Part:
         source = get(item, "source")
+        if source is None:
+            return _in_place(modality, item)
         match get(source, "type"):
             case "url":
                 return parts.media(modality, get(source, "url"), get(source, "media_type"))
@@ -116,7 +124,7 @@ def _responses_reasoning(item: Any) -> Part:
     return parts.reasoning("\n".join(str(get(piece, "text") or "") for piece in said))
 
 
-#: ``type`` of a block -> its reader: OpenAI's chat and Responses APIs, Anthropic's messages.
+#: ``type`` of a block -> its reader: OpenAI's chat and Responses APIs, Anthropic's messages, Google's interactions.
 _PARTS: Final[dict[str, Callable[[Any], Part]]] = {
     **dict.fromkeys(("text", "input_text", "output_text", "summary_text", "refusal"), _text),
     "image_url": image_url,
@@ -131,9 +139,13 @@ _PARTS: Final[dict[str, Callable[[Any], Part]]] = {
     "redacted_thinking": lambda item: parts.reasoning("[encrypted]"),
     "tool_use": lambda item: parts.tool_call(get(item, "name"), get(item, "input"), get(item, "id")),
     "tool_result": tool_result,
-    "function_call": lambda item: parts.tool_call(get(item, "name"), get(item, "arguments"), get(item, "call_id")),
+    "function_call": lambda item: parts.tool_call(get(item, "name"), get(item, "arguments"), first(item, ("call_id", "id"))),
     "function_call_output": lambda item: parts.tool_response(get(item, "output"), get(item, "call_id")),
     "reasoning": _responses_reasoning,
+    "audio": _anthropic_source("audio"),
+    "video": _anthropic_source("video"),
+    "thought": _responses_reasoning,
+    "function_result": lambda item: parts.tool_response(get(item, "result"), get(item, "call_id")),
 }
 #: The member that says what a part of Google's API is -> its reader.
 _GOOGLE_PARTS: Final[dict[str, Callable[[Any], Part]]] = {

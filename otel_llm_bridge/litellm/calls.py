@@ -36,7 +36,7 @@ _PLAN: Final = context_api.create_key("otel_llm_bridge-plan")
 #: LiteLLM marks the sync function that it runs in a thread for the async one.
 _INNER_FLAGS: Final = frozenset({
     "acompletion", "aembedding", "aimg_generation", "amoderation", "atext_completion", "atranscription",
-    "arerank", "aresponses", "aspeech", "is_async",
+    "arerank", "aresponses", "aspeech", "acreate_interaction", "is_async",
 })  # fmt: skip
 
 #: Arguments with which LiteLLM itself repeats a call.

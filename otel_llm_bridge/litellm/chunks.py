@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..guard import guarded
 from ..semconv import litellm as names
-from . import access, pricing, reading
+from . import access, interactions, pricing, reading
 from .access import Facts, clean, first, get, peek
 from .answers import DELTAS, RESPONSE_DELTAS
 from .server_sent import ServerSentEvents
@@ -145,15 +145,20 @@ class EventStream:
 _AT_THE_END: Final = ("finish_reasons", "response_status")
 
 
-def _responses_event(event: Any) -> Facts:
-    response = get(event, "response")
-    facts = {} if response is None else reading.RESPONSES["responses"](response)
-    if facts.get("response_status") in _UNFINISHED:
+def _told_of(reader: str, answer: Any) -> Facts:
+    """What an event says that brings the ``answer`` as it is by then, if any."""
+    facts = {} if answer is None else reading.RESPONSES[reader](answer)
+    if facts.get("response_status") in interactions.UNFINISHED:
         del facts["response_status"]  # of the moment; a stream that is left says how it ended by itself
     return facts
 
 
-_UNFINISHED: Final = ("queued", "in_progress")
+def _responses_event(event: Any) -> Facts:
+    return _told_of("responses", get(event, "response"))
+
+
+def _interactions_event(event: Any) -> Facts:
+    return _told_of("interactions", interactions.of_event(event))
 
 
 def _responses_piece(event: Any) -> Any:
@@ -185,6 +190,7 @@ READERS: Final[dict[str, Callable[[Any, Invocation, Any], Any]]] = {
     "responses": lambda litellm, call, _: EventStream(_responses_event, _responses_piece, litellm, call),
     "messages": lambda litellm, call, _: EventStream(_messages_event, lambda event: first(event, DELTAS), litellm, call),
     "generate_content": lambda litellm, call, _: EventStream(reading.RESPONSES["generate_content"], _google_piece, litellm, call),
+    "interactions": lambda litellm, call, _: EventStream(_interactions_event, interactions.piece, litellm, call),
 }
 
 

@@ -84,11 +84,11 @@ def _message(message: Any) -> Message:
 
 
 def _any_message(message: Any) -> Message:
-    role = str(get(message, "role") or "user")
     kind = str(get(message, "type"))
-    if kind in ("function_call", "reasoning"):  # items of the Responses API that have no role
+    role = str(get(message, "role") or ("assistant" if kind == "model_output" else "user"))
+    if kind in ("function_call", "reasoning", "thought"):  # items of the Responses and the Interactions API that have no role
         return {"role": "assistant", "parts": [part(message)]}
-    if kind == "function_call_output":
+    if kind in ("function_call_output", "function_result"):
         return {"role": "tool", "parts": [part(message)]}
     if role == "tool" or (role == "function" and get(message, "name")):
         found = [tool_result({"content": get(message, "content"), "tool_use_id": get(message, "tool_call_id")})]
@@ -141,7 +141,9 @@ def _input(conversation: Conversation, value: Any) -> None:
         _texts(conversation, value)
 
 
-_ITEMS: Final = frozenset({"message", "function_call", "function_call_output", "reasoning"})
+_ITEMS: Final = frozenset({
+    "message", "function_call", "function_call_output", "reasoning", "user_input", "model_output", "thought", "function_result",
+})  # fmt: skip
 
 
 def _system(conversation: Conversation, value: Any) -> None:
@@ -197,6 +199,7 @@ _REQUEST: Final[dict[str, Callable[[Conversation, Any], None]]] = {
     "system": _system,
     "instructions": _system,
     "systemInstruction": _system,
+    "system_instruction": _system,
     "messages": _messages,
     "prompt": _texts,
     "input": _input,

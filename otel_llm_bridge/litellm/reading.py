@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..semconv import gen_ai
+from . import interactions
 from .access import Facts, fields, first, get
 from .usage import read_usage
 
@@ -52,7 +53,9 @@ REQUEST: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "response_format": ("output_type", _output_type),
     "reasoning_effort": ("reasoning_level", _effort),
     "reasoning": ("reasoning_level", _effort),
+    "thinking_level": ("reasoning_level", _effort),
     "previous_response_id": ("previous_response_id", str),
+    "previous_interaction_id": ("previous_response_id", str),
     "stream": ("stream", lambda value: True if value is True else None),
     "encoding_format": ("encoding_formats", _texts),
     "dimensions": ("dimensions", _whole),
@@ -81,17 +84,19 @@ def read_request(operation: str, request: Mapping[str, Any], defaults: Any) -> F
     facts["provider"] = gen_ai.PROVIDERS.get(provider, provider)
     base = request.get("api_base") or request.get("base_url") or defaults.api_base
     facts["server_address"], facts["server_port"] = server_of(str(base) if base else _HOSTS.get(provider, ""))
-    for argument in REQUEST.keys() & request.keys():
-        value = request[argument]
-        if value is None:
-            continue
-        fact, read = REQUEST[argument]
-        if fact in _ONLY_EMBEDDINGS and operation != gen_ai.EMBEDDINGS:
-            continue
-        try:
-            facts[fact] = read(value)
-        except (TypeError, ValueError, OverflowError):
-            continue
+    within = request.get("generation_config")  # of Google's Interactions API
+    for given in (within, request) if isinstance(within, Mapping) else (request,):
+        for argument in REQUEST.keys() & given.keys():
+            value = given[argument]
+            if value is None:
+                continue
+            fact, read = REQUEST[argument]
+            if fact in _ONLY_EMBEDDINGS and operation != gen_ai.EMBEDDINGS:
+                continue
+            try:
+                facts[fact] = read(value)
+            except (TypeError, ValueError, OverflowError):
+                continue
     return facts
 
 
@@ -224,6 +229,7 @@ RESPONSES: Final[dict[str, Callable[[Any], Facts]]] = {
     "responses": _responses,
     "messages": _messages,
     "generate_content": _generate_content,
+    "interactions": interactions.read_facts,
     "image": _plain,
     "rerank": _plain,
     "plain": _plain,

@@ -12,16 +12,18 @@ from .access import Facts, fields, get
 
 #: fact -> where usage objects of the different APIs have it.
 _USAGE: Final = {
-    "input_tokens": ("prompt_tokens", "input_tokens", "prompt_token_count", "promptTokenCount"),
-    "output_tokens": ("completion_tokens", "output_tokens", "candidates_token_count", "candidatesTokenCount"),
+    "input_tokens": ("prompt_tokens", "input_tokens", "prompt_token_count", "promptTokenCount", "total_input_tokens"),
+    "output_tokens": (
+        "completion_tokens", "output_tokens", "candidates_token_count", "candidatesTokenCount", "total_output_tokens",
+    ),
     "cache_read_tokens": (
         "prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens", "cache_read_input_tokens",
-        "cached_content_token_count", "cachedContentTokenCount",
+        "cached_content_token_count", "cachedContentTokenCount", "total_cached_tokens",
     ),
     "cache_write_tokens": ("cache_creation_input_tokens", "prompt_tokens_details.cache_creation_tokens"),
     "reasoning_tokens": (
         "completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens",
-        "thoughts_token_count", "thoughtsTokenCount",
+        "thoughts_token_count", "thoughtsTokenCount", "total_thought_tokens", "total_reasoning_tokens",
     ),
     "input_text_tokens": ("prompt_tokens_details.text_tokens", "input_tokens_details.text_tokens"),
     "input_image_tokens": ("prompt_tokens_details.image_tokens", "input_tokens_details.image_tokens"),
@@ -30,6 +32,8 @@ _USAGE: Final = {
     "output_image_tokens": ("completion_tokens_details.image_tokens", "output_tokens_details.image_tokens"),
     "output_audio_tokens": ("completion_tokens_details.audio_tokens", "output_tokens_details.audio_tokens"),
 }  # fmt: skip
+#: Google's names of reasoning, which it counts beside the output.
+_THOUGHTS_APART: Final = ("thoughts_token_count", "thoughtsTokenCount", "total_thought_tokens", "total_reasoning_tokens")
 #: Every fact that a usage object may give.
 USAGE_FACTS: Final = tuple(_USAGE)
 _TOTALS: Final = ("input_tokens", "output_tokens")
@@ -85,8 +89,10 @@ def read_usage(usage: Any, source: str = names.USAGE_FROM_PROVIDER) -> Facts:
         # Anthropic's own shape counts cached tokens apart.
         cached = facts.get("cache_read_tokens", 0) + facts.get("cache_write_tokens", 0)
         facts["input_tokens"] = facts.get("input_tokens", 0) + cached
-    if usage.get("thoughts_token_count") is not None or usage.get("thoughtsTokenCount") is not None:
+    if any(usage.get(name) is not None for name in _THOUGHTS_APART):
         facts["output_tokens"] = facts.get("output_tokens", 0) + facts.get("reasoning_tokens", 0)
+    if usage.get("total_tool_use_tokens"):  # what tools gave the model to read, which Google counts beside the input
+        facts["input_tokens"] = facts.get("input_tokens", 0) + usage["total_tool_use_tokens"]
     for text, others in _KINDS.items():
         if text in facts and facts.keys().isdisjoint(others):
             del facts[text]  # nothing is told apart

@@ -110,6 +110,11 @@ FAMILIES: Final[tuple[Family, ...]] = (
     *_both("moderation", "litellm.moderation", "omni-moderation-latest", {"input": PROMPT}),
     *_both("generate_content", "litellm.google_genai.generate_content", "gemini/gemini-2.5-flash", _GOOGLE, base="/v1beta"),
     *_both("generate_content_stream", "litellm.google_genai.generate_content_stream", "gemini/gemini-2.5-flash", _GOOGLE, streams=True, base="/v1beta"),
+    *_both("interactions", "litellm.interactions.create", "gemini/gemini-2.5-flash", {"input": PROMPT}, base=""),
+    *_both("interactions-stream", "litellm.interactions.create", "gemini/gemini-2.5-flash", {"input": PROMPT, "stream": True}, streams=True, base=""),
+    *_both("interactions-tool", "litellm.interactions.create", "gemini/gemini-2.5-flash", {"input": PROMPT, "tools": [{"type": "function", **_TOOLS["tools"][0]["function"]}]}, base=""),
+    *_both("interactions-openai", "litellm.interactions.create", "openai/gpt-4o-mini", {"input": PROMPT}),
+    *_both("interactions-openai-stream", "litellm.interactions.create", "openai/gpt-4o-mini", {"input": PROMPT, "stream": True}, streams=True),
 )
 # fmt: on
 

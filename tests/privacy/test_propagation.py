@@ -15,9 +15,12 @@ from tests.demo.families import BY_NAME, FAMILIES, MESSAGES, Family
 from tests.privacy.test_content import make
 
 #: Families for which LiteLLM sends no header of the caller's, or puts it into the body.
-WITHOUT: Final = frozenset({"transcription", "atranscription", "speech", "aspeech", "moderation", "amoderation"}) | (
+WITHOUT: Final = frozenset({
+    "transcription", "atranscription", "speech", "aspeech", "moderation", "amoderation",
+    "interactions-openai", "ainteractions-openai", "interactions-openai-stream", "ainteractions-openai-stream",
+}) | (
     {"image_generation", "aimage_generation", "aimage_edit"} if Version(importlib.metadata.version("litellm")) < Version("1.81") else set()
-)
+)  # fmt: skip
 #: What the boundary of a form, random for each request, is part of.
 _FORMS: Final = ("image_edit", "transcription")
 _CHANGING: Final = frozenset({"traceparent", "content-type"})

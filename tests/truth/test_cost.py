@@ -45,7 +45,7 @@ _PRICED: Final = [
     (family.name, behaviour)
     for family in FAMILIES
     for behaviour in (None, *(["reasoning"] if family.path.endswith("completion") else []))
-    if not family.name.lstrip("a").startswith(("generate_content", "moderation"))
+    if not family.name.lstrip("a").startswith(("generate_content", "interactions", "moderation"))
 ]
 
 
@@ -74,13 +74,14 @@ _OLD: Final = Version(importlib.metadata.version("litellm")) < Version("1.100")
 _BY_HAND: Final = (
     "text_completion-stream", "atext_completion-stream", "responses-stream", "aresponses-stream",
     "aanthropic_messages-stream", "generate_content", "agenerate_content_stream",
+    "interactions", "ainteractions", "interactions-stream", "ainteractions-stream",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", _BY_HAND)
 def test_other_apis_cost_what_the_price_list_says(name: str, record: Callable[..., Recording], provider: FakeProvider) -> None:
     """Streams and answers in the form of other APIs: usage times the prices of LiteLLM's list, done by hand."""
-    if _OLD and name == "generate_content":
+    if _OLD and name in ("generate_content", "interactions", "ainteractions"):
         pytest.skip("LiteLLM 1.80 does not price an answer of this form")
     family = BY_NAME[name]
     recorded = record()
