@@ -114,8 +114,8 @@ class StreamProxy(Transparent):
     """Stands for a stream of the library, sync or async. Made by `proxy_for`."""
 
     def __init__(self, stream: Any, recorder: StreamRecorder) -> None:
-        super().__init__(stream)
         self._self_recorder: StreamRecorder = recorder
+        super().__init__(stream)
 
     def __getattr__(self, name: str) -> Any:
         # `hasattr` must answer as it does for the stream itself, so these are not methods of the class.
