@@ -4,7 +4,8 @@ A strong reference does not save a task from ``asyncio.run``: it cancels every t
 as the main coroutine is over. Four nets, each for those who get past the one before:
 
 1. ``asyncio.runners._cancel_all_tasks`` is what ``asyncio.run``, ``asyncio.Runner``, and with them uvloop, anyio,
-   uvicorn and pytest-asyncio, call first at the end. It is wrapped: drain, then cancel.
+   uvicorn and pytest-asyncio, call first at the end. It is wrapped: drain, then cancel. uvloop and anyio have one of their
+   own for Pythons without ``asyncio.Runner``.
 2. Our tasks are not listed by ``asyncio.all_tasks()`` (`hide`), so that nobody else's "cancel everything"
    reaches them.
 3. ``loop.shutdown_asyncgens()`` and 4. ``loop.close()`` are wrapped on the loop object itself, whatever its
@@ -18,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import sys
 import time
 import weakref
 from collections.abc import Awaitable, Callable
@@ -31,13 +33,14 @@ Drain = Callable[[asyncio.AbstractEventLoop, float], Awaitable[None]]
 #: Whether there is anything to drain on that loop.
 Pending = Callable[[asyncio.AbstractEventLoop], bool]
 
-_CANCEL_ALL: Final = Target("asyncio.runners", "_cancel_all_tasks")
+_CANCEL_ALL: Final = tuple(Target(module, "_cancel_all_tasks") for module in ("asyncio.runners", "uvloop", "anyio._backends._asyncio"))
 #: What a fault of ours is reported for.
 _WHERE: Final = "end of an event loop"
 
 _drains: dict[str, tuple[Pending, Drain]] = {}
 _watched: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
-_undo: Undo | None = None
+#: Those of `_CANCEL_ALL` whose module has been seen -> the way back, if they are there.
+_undos: dict[Target, Undo | None] = {}
 #: Seconds that the end of one loop may take; that of the setting ``exit_timeout``.
 budget: float = 5.0
 
@@ -53,21 +56,23 @@ def forget(name: str) -> None:
 
 
 def install() -> None:
-    """Take part in the end of every loop."""
-    global _undo
-    if _undo is None:
+    """Take part in the end of every loop. Nothing is imported: who runs a loop is loaded before it runs."""
+    for target in _CANCEL_ALL:
+        if target in _undos or target.module not in sys.modules:
+            continue
         try:
-            _undo = apply(_CANCEL_ALL, lambda _original: _before_cancelling)
+            _undos[target] = apply(target, lambda _original: _before_cancelling)
         except (ImportError, AttributeError):
-            logger.debug("%s is not there; the other nets hold", _CANCEL_ALL)
+            _undos[target] = None
+            logger.debug("%s is not there; the other nets hold", target)
 
 
 def uninstall() -> None:
     """Take no part any longer in the end of loops that are not watched yet."""
-    global _undo
-    if _undo is not None:
-        _undo()
-        _undo = None
+    for undo in _undos.values():
+        if undo is not None:
+            undo()
+    _undos.clear()
 
 
 def watch(loop: asyncio.AbstractEventLoop) -> None:

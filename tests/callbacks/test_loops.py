@@ -72,7 +72,7 @@ def _left_open(main: Main) -> None:
     loop.close()
 
 
-ENDS = {
+ENDS: dict[str, Callable[[Main], None]] = {
     "asyncio.run": lambda main: asyncio.run(main()),
     "asyncio.run, debug": lambda main: asyncio.run(main(), debug=True),
     "asyncio.Runner": _runner,
@@ -85,6 +85,9 @@ ENDS = {
     "a thread": _thread,
     "left open": _left_open,
 }
+
+if not hasattr(asyncio, "Runner"):  # before Python 3.11
+    del ENDS["asyncio.Runner"], ENDS["asyncio.Runner with uvloop"]
 
 HOW = {
     "return": None,

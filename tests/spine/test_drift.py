@@ -83,11 +83,17 @@ def test_each_family_has_a_function_in_this_version(family: Any) -> None:
     assert all(inspect.isfunction(function) for function in found)
 
 
+#: Points that the oldest LiteLLM does not have -> what it does without them.
+_NEWER = {"litellm.responses.streaming_iterator._estimate_usage_safely": "it does not count what the provider has not"}
+
+
 @pytest.mark.parametrize("target", [pytest.param(target, id=str(target)) for target in [
     *(target for target, _ in router.POINTS), *(point.target for point in hooks.POINTS)
 ]])  # fmt: skip
 def test_router_and_hook_points_resolve(target: Any) -> None:
     """Each point of the Router's and the hooks' tables is there and can be called."""
+    if str(target) in _NEWER and not hasattr(importlib.import_module(target.module), target.path):
+        pytest.skip(f"{_NEWER[str(target)]}")
     assert callable(target.resolve()[2])
 
 

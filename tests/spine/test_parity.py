@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import traceback
 from collections.abc import Callable
@@ -153,6 +154,12 @@ def test_a_fault_of_ours_stays_ours(
     monkeypatch.setattr(owner, name, fault)
     monkeypatch.setattr(guard, "_seen", set())
     asked = {"model": "openai/gpt-4o-mini", "messages": MESSAGES, **openai_kwargs}
+    # What is not detached again must not be the Context of other tests.
+    contextvars.copy_context().run(_calls_are_as_ever, asked)
+    invocation.disown_open()
+
+
+def _calls_are_as_ever(asked: dict[str, Any]) -> None:
     assert litellm.completion(**asked).choices[0].message.content
     assert asyncio.run(litellm.acompletion(**asked)).choices[0].message.content
     assert len(list(litellm.completion(**asked, stream=True))) > 2
@@ -163,4 +170,3 @@ def test_a_fault_of_ours_stays_ours(
     assert asyncio.run(stream()) > 2
     with pytest.raises(litellm.AuthenticationError):
         litellm.completion(**{**asked, "model": "openai/error-401"})
-    invocation.disown_open()

@@ -153,7 +153,8 @@ async def test_every_attempt_fails(bridge: Bridge, provider: FakeProvider) -> No
 async def test_a_cooldown_is_an_event(bridge: Bridge, provider: FakeProvider) -> None:
     """A deployment that is put into cooldown is an event of the logical call, with its id, time and status."""
     router = litellm.Router(
-        model_list=[deployment(provider, "a", "error-401", "bad"), deployment(provider, "a", "ok", "good")],
+        # LiteLLM keeps the Routers of other tests informed: they would cool a deployment that they know by its id.
+        model_list=[deployment(provider, "a", "error-401", "to be cooled"), deployment(provider, "a", "ok", "good")],
         num_retries=3, cooldown_time=7,
     )  # fmt: skip
 
@@ -167,7 +168,7 @@ async def test_a_cooldown_is_an_event(bridge: Bridge, provider: FakeProvider) ->
         if cooldowns():
             break
     assert cooldowns()[0] == {
-        "litellm.deployment.id": "bad", "litellm.cooldown.time": 7.0, "litellm.http.status_code": 401,
+        "litellm.deployment.id": "to be cooled", "litellm.cooldown.time": 7.0, "litellm.http.status_code": 401,
     }  # fmt: skip
 
 

@@ -18,8 +18,8 @@ from .recording import Recording
 
 TOKENS = "gen_ai.client.token.usage"
 STREAMS = [family for family in FAMILIES if family.streams]
-#: LiteLLM 1.106 gives the whole of a text of events as a chunk or two.
-IN_ONE_PIECE = "aanthropic_messages-stream"
+#: Some versions of LiteLLM give the whole text of the events as a chunk or two.
+IN_ONE_PIECE = {"aanthropic_messages-stream", "agenerate_content_stream"}
 
 
 def _ids(family: Family) -> str:
@@ -55,11 +55,13 @@ def test_without_the_providers_figure(family: Family, record: Callable[..., Reco
     assert recorded.points(TOKENS) == []
 
 
-@pytest.mark.parametrize("family", [family for family in STREAMS if family.name != IN_ONE_PIECE], ids=_ids)
+@pytest.mark.parametrize("family", STREAMS, ids=_ids)
 def test_a_stream_that_is_left(family: Family, record: Callable[..., Recording], provider: FakeProvider) -> None:
     """What was read is counted. A figure that the provider has only begun with (Anthropic: 1) is not the answer's."""
     recorded = record(metrics="released")
     chunks = read(family, provider, "words-100", most=40)
+    if chunks < 40 and family.name in IN_ONE_PIECE:
+        pytest.skip("this LiteLLM gives it in one piece: it cannot be left")
     gc.collect()
     (span,) = recorded.inference()
     assert (chunks, span["litellm.stream.outcome"]) == (40, "abandoned")
