@@ -18,6 +18,8 @@ from typing import Any, Final, NamedTuple
 
 import wrapt
 
+from .guard import logger
+
 #: ``(wrapped, instance, args, kwargs) -> result``, as wrapt calls it. A wrapper of a coroutine function is one.
 Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
 #: The way back from one thing that was done: takes a wrapper off, switches off what was switched on.
@@ -72,6 +74,20 @@ def apply(target: Target, make_wrapper: Callable[[Callable[..., Any]], Wrapper])
         return None
     setattr(owner, name, wrapt.FunctionWrapper(function, make_wrapper(function)))
     return lambda: setattr(owner, name, function)
+
+
+def apply_all(points: Iterable[tuple[Target, Callable[[Callable[..., Any]], Wrapper]]]) -> list[Undo]:
+    """`apply` for each point that this version of the library has; the way back, for `restore`."""
+    undos: list[Undo] = []
+    for target, make_wrapper in points:
+        try:
+            undo = apply(target, make_wrapper)
+        except (ImportError, AttributeError):
+            logger.debug("%s is not in this version of the library", target)
+            continue
+        if undo is not None:
+            undos.append(undo)
+    return undos
 
 
 def is_patched(function: Any) -> bool:

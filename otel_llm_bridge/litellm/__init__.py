@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..drivers import driver_for
-from ..guard import logger, never_raises
+from ..guard import never_raises
 from ..neighbours import NEST, Neighbours
-from ..patching import Target, Undo, Wrapper, apply
+from ..patching import Target, Undo, Wrapper, apply_all
 from . import callback_bridge, hooks, own_otel, router, unrecorded
 from .calls import Calls
 from .wrap_points import FAMILIES, REPEATED, targets
@@ -31,17 +31,8 @@ def install(settings: Settings, inference: Layer, router: Layer, below: Layer) -
     if neighbours.policy != NEST:
         own_otel.install(neighbours)
     calls = Calls(sys.modules["litellm"], inference, router, below, settings, neighbours)
-    undos: list[Undo] = [neighbours.close]
-    for target, make_wrapper in _points(calls):
-        try:
-            undo = apply(target, make_wrapper)
-        except (ImportError, AttributeError):
-            logger.debug("%s is not in this version of LiteLLM", target)
-            continue
-        if undo is not None:
-            undos.append(undo)
     # After the hooks: it wraps some of the same functions, and is taken off first.
-    return undos + callback_bridge.install(settings)
+    return [neighbours.close, *apply_all(_points(calls)), *callback_bridge.install(settings)]
 
 
 def _points(calls: Calls) -> list[tuple[Target, Callable[[Callable[..., Any]], Wrapper]]]:

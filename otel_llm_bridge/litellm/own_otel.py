@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import trace
 
 from ..importing import when_imported
-from ..patching import Target, apply
+from ..patching import Target, apply_all
 
 if TYPE_CHECKING:
     from ..neighbours import Neighbours
@@ -33,14 +33,8 @@ def install(neighbours: Neighbours) -> None:
 
 
 def _apply(neighbours: Neighbours, module: str, points: dict[str, Callable[[Any], Any]]) -> None:
-    for path, make in points.items():
-        if neighbours.active:
-            try:
-                undo = apply(Target(module, path), make)
-            except (ImportError, AttributeError):
-                continue
-            if undo is not None:
-                neighbours.undos.append(undo)
+    if neighbours.active:
+        neighbours.undos += apply_all((Target(module, path), make) for path, make in points.items())
 
 
 class _Quiet:

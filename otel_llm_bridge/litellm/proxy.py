@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import context as context_api
 from opentelemetry import propagate, trace
 
-from ..guard import guarded, logger
+from ..guard import guarded
 from ..invocation import detach
-from ..patching import Target, Undo, apply
+from ..patching import Target, Undo, apply_all
 from ..request import Request, inner_layer, server_layer
 from ..semconv import http
 from . import access, reading
@@ -213,13 +213,4 @@ def install(providers: Providers, settings: Settings, policy: ContentPolicy) -> 
         (_APP, _Server(providers, settings, policy).wrapper),
         *((stage.target, functools.partial(stages.wrapper, stage)) for stage in stages.STAGES),
     ]
-    undos: list[Undo] = []
-    for target, make_wrapper in points:
-        try:
-            undo = apply(target, make_wrapper)
-        except (ImportError, AttributeError):
-            logger.debug("%s is not in this version of LiteLLM", target)
-            continue
-        if undo is not None:
-            undos.append(undo)
-    return undos
+    return apply_all(points)
