@@ -152,7 +152,9 @@ def test_sync_exits(
     gc.collect()
 
     (span,) = bridge.inference()
-    assert (span.attributes or {})["litellm.stream.outcome"] == outcome
+    # A Router's own wrapper, when it is collected, may close the stream that it holds.
+    allowed = {outcome, "closed_early"} if (leave, through) == (next, "Router") else {outcome}
+    assert (span.attributes or {})["litellm.stream.outcome"] in allowed
 
 
 def _swallow(read: Callable[[Any], Any], stream: Any) -> None:
