@@ -58,6 +58,7 @@ def replace() -> None:
     """Put the trivial functions in place."""
     import litellm
     from litellm.litellm_core_utils.litellm_logging import Logging
+    from litellm.types.utils import Delta, StreamingChoices
 
     Logging.__init__ = _init
     Logging.pre_call = _pre_call
@@ -72,7 +73,13 @@ def replace() -> None:
         usage=usage,
     )
     response._hidden_params = {"response_cost": 0.0000123, "additional_headers": {"llm_provider-x-request-id": "req-1"}}
-    chunk, last = (litellm.ModelResponseStream(id="chatcmpl-1", model="gpt-4o-mini-2024-07-18") for _ in range(2))
+    # Real streams say why they ended with their last chunk, and only there.
+    chunk, last = (
+        litellm.ModelResponseStream(
+            id="chatcmpl-1", model="gpt-4o-mini-2024-07-18", choices=[StreamingChoices(finish_reason=reason, index=0, delta=Delta(content=said))]
+        )
+        for reason, said in ((None, "abc"), ("stop", None))
+    )
     last.usage = usage  # as a provider reports it that is asked for it
 
     def completion(model: str, messages: list[Any], **kwargs: Any) -> Any:

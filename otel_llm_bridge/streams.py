@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import time
 from array import array
 from operator import sub
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from opentelemetry import context as context_api
@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 
 
 class ChunkReader(Protocol):
-    """Collects what the chunks of one stream say."""
+    """Collects what the chunks of one stream say.
+
+    Attributes:
+        every: it must be fed each chunk; otherwise the first and the last one are enough.
+    """
+
+    every: bool
 
     def feed(self, chunk: Any) -> None:
         """See one chunk, as the caller gets it. Must be cheap."""
@@ -45,22 +51,24 @@ class StreamRecorder:
         self.context = invocation.inside()
         self._reader, self._feed = reader, reader.feed
         self._chunk_events = chunk_events
-        #: When each chunk came.
-        self._clocks = array("d")
+        #: When each chunk came, and the last one.
+        self.clocks = array("d")
+        self.last: Any = None
+        #: Whether the next chunk is to be `saw`: the first one always.
+        self.attentive = True
         invocation.suspend(self.end)
         reaper.start()
 
-    def saw(self, chunk: Any) -> None:
-        """The caller is given one more chunk."""
+    def saw(self) -> None:
+        """The caller is given one more chunk, the last one by now, and somebody wants to know."""
         try:
-            clocks = self._clocks
-            clocks.append(time.perf_counter())
-            if len(clocks) == 1:
+            if len(self.clocks) == 1:
+                self.attentive = self._chunk_events or self._reader.every
                 self.invocation.event(names.EVENT_FIRST_CHUNK)
             elif self._chunk_events:
-                self.invocation.event(names.EVENT_CHUNK, {names.EVENT_CHUNK_INDEX: len(clocks) - 1})
-            self._feed(chunk)
-        except Exception as error:  # not `guarded`: this runs for each chunk
+                self.invocation.event(names.EVENT_CHUNK, {names.EVENT_CHUNK_INDEX: len(self.clocks) - 1})
+            self._feed(self.last)
+        except Exception as error:  # not `guarded`: this may run for each chunk
             fault("chunk", error)
 
     @never_raises
@@ -92,7 +100,7 @@ class StreamRecorder:
             return
         facts: dict[str, Any] = {"stream_outcome": outcome}
         with guarded("stream"):
-            clocks = self._clocks
+            clocks = self.clocks
             facts["stream_chunks"] = len(clocks)
             if clocks:
                 facts["time_to_first_chunk"] = clocks[0] - invocation.clock
@@ -100,12 +108,14 @@ class StreamRecorder:
                 invocation.kept["chunk_gaps"] = array("d", map(sub, clocks[1:], clocks))
             token = context_api.attach(self.context)
             try:
+                if not self.attentive:
+                    self._feed(self.last)
                 facts = {**self._reader.close(outcome == names.OUTCOME_COMPLETE), **facts}
             finally:
                 detach(token, self.context)
         with guarded("stream"):
             if outcome == names.OUTCOME_COMPLETE:
-                invocation.event(names.EVENT_LAST_CHUNK, {names.STREAM_CHUNKS: len(self._clocks)})
+                invocation.event(names.EVENT_LAST_CHUNK, {names.STREAM_CHUNKS: len(self.clocks)})
             invocation.error = error
             invocation.finish(**facts)
 
@@ -179,7 +189,10 @@ def _next(self: StreamProxy) -> Any:
         settle_owed(recorder.invocation, error)
         raise
     context_api.detach(token)  # on the thread that attached it, before anything else runs there
-    recorder.saw(chunk)
+    recorder.clocks.append(perf_counter())
+    recorder.last = chunk
+    if recorder.attentive:
+        recorder.saw()
     if recorder.invocation.owed is not None:
         settle_owed(recorder.invocation)
     return chunk
@@ -196,7 +209,10 @@ async def _anext(self: StreamProxy) -> Any:
         await asettle_owed(recorder.invocation, error)
         raise
     detach(token, recorder.context)
-    recorder.saw(chunk)
+    recorder.clocks.append(perf_counter())
+    recorder.last = chunk
+    if recorder.attentive:
+        recorder.saw()
     if recorder.invocation.owed is not None:
         await asettle_owed(recorder.invocation)
     return chunk

@@ -54,7 +54,7 @@ def column(sources: list[Any], name: str) -> list[Any]:
     except AttributeError:  # not all are models of pydantic
         found = [peek(source, name) for source in sources]
     else:
-        found = [fields_.get(name, (extra or _NO_FIELDS).get(name)) for fields_, extra in models]
+        found = [own[name] if name in own else extra.get(name) if extra else None for own, extra in models]
     return [value for value in found if value is not None]
 
 

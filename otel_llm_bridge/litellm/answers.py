@@ -274,6 +274,8 @@ class CollectingReader:
         invocation: the call; its conversation is given the answer.
     """
 
+    every = True
+
     def __init__(self, reader: ChunkReader, api: str, invocation: Invocation) -> None:
         self._reader = reader
         self._read = CHUNKS[api]

@@ -29,6 +29,7 @@ class ChatChunks:
         #: What the caller was given, where nobody else keeps it: text completions of an API that has them.
         self._own: list[Any] | None = None if isinstance(kept, list) else []
         self._chunks: list[Any] = kept if self._own is None else self._own
+        self.every = self._own is not None
         invocation.kept["chunks"] = self._chunks
         self._first: Any = None
         self._last: Any = None
@@ -105,6 +106,8 @@ class EventStream:
         read: what one event says of the answer.
         said: the piece of the answer that an event brings.
     """
+
+    every = True
 
     def __init__(self, read: Callable[[Any], Facts], said: Callable[[Any], Any], litellm: Any, invocation: Invocation) -> None:
         self._read, self._said = read, said
@@ -196,6 +199,8 @@ READERS: Final[dict[str, Callable[[Any, Invocation, Any], Any]]] = {
 
 class NoChunks:
     """A stream that says nothing of its own: that of a logical call."""
+
+    every = False
 
     def feed(self, chunk: Any) -> None:
         """See `streams.ChunkReader`."""

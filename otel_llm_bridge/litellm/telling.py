@@ -71,6 +71,8 @@ def reader_for(invocation: Invocation, reader: ChunkReader) -> ChunkReader:
 class _TellingReader:
     """A `streams.ChunkReader` that tells of each chunk."""
 
+    every = True
+
     def __init__(self, call: Call, invocation: Invocation, reader: ChunkReader) -> None:
         self._call = call
         self._invocation = invocation
