@@ -10,61 +10,10 @@ from urllib.parse import urlsplit
 from ..semconv import gen_ai
 from . import interactions
 from .access import Facts, fields, first, get
+from .parameters import read_parameters
 from .usage import read_usage
 
 # --- the request -------------------------------------------------------------------------------------
-
-
-def _texts(value: Any) -> list[str] | None:
-    values = [value] if isinstance(value, str) else list(value)
-    return [str(item) for item in values] or None
-
-
-def _output_type(value: Any) -> str | None:
-    kind = get(value, "type")
-    if kind is None and isinstance(value, type):  # a pydantic model is a JSON schema
-        kind = "json_schema"
-    return gen_ai.OUTPUT_TYPES.get(kind) if isinstance(kind, str) else None
-
-
-def _effort(value: Any) -> str | None:
-    value = get(value, "effort") if not isinstance(value, str) else value
-    return value if isinstance(value, str) else None
-
-
-def _whole(value: Any) -> int | None:
-    return None if isinstance(value, bool) else int(value)
-
-
-#: LiteLLM's argument -> (fact, how its value is read). A value that does not fit is left out.
-REQUEST: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
-    "max_tokens": ("max_tokens", _whole),
-    "max_completion_tokens": ("max_tokens", _whole),
-    "max_output_tokens": ("max_tokens", _whole),
-    "n": ("choice_count", lambda value: int(value) if value != 1 else None),
-    "temperature": ("temperature", float),
-    "top_p": ("top_p", float),
-    "top_k": ("top_k", _whole),
-    "stop": ("stop_sequences", _texts),
-    "stop_sequences": ("stop_sequences", _texts),
-    "frequency_penalty": ("frequency_penalty", float),
-    "presence_penalty": ("presence_penalty", float),
-    "seed": ("seed", _whole),
-    "response_format": ("output_type", _output_type),
-    "reasoning_effort": ("reasoning_level", _effort),
-    "reasoning": ("reasoning_level", _effort),
-    "thinking_level": ("reasoning_level", _effort),
-    "previous_response_id": ("previous_response_id", str),
-    "previous_interaction_id": ("previous_response_id", str),
-    "stream": ("stream", lambda value: True if value is True else None),
-    "encoding_format": ("encoding_formats", _texts),
-    "dimensions": ("dimensions", _whole),
-    "litellm_call_id": ("call_id", str),
-    "litellm_session_id": ("conversation_id", str),
-}
-
-#: Only these operations have encoding formats and dimensions; elsewhere the names mean other things.
-_ONLY_EMBEDDINGS: Final = frozenset({"encoding_formats", "dimensions"})
 
 
 def read_request(operation: str, request: Mapping[str, Any], defaults: Any) -> Facts:
@@ -84,19 +33,7 @@ def read_request(operation: str, request: Mapping[str, Any], defaults: Any) -> F
     facts["provider"] = gen_ai.PROVIDERS.get(provider, provider)
     base = request.get("api_base") or request.get("base_url") or defaults.api_base
     facts["server_address"], facts["server_port"] = server_of(str(base) if base else _HOSTS.get(provider, ""))
-    within = request.get("generation_config")  # of Google's Interactions API
-    for given in (within, request) if isinstance(within, Mapping) else (request,):
-        for argument in REQUEST.keys() & given.keys():
-            value = given[argument]
-            if value is None:
-                continue
-            fact, read = REQUEST[argument]
-            if fact in _ONLY_EMBEDDINGS and operation != gen_ai.EMBEDDINGS:
-                continue
-            try:
-                facts[fact] = read(value)
-            except (TypeError, ValueError, OverflowError):
-                continue
+    read_parameters(facts, operation, request)
     return facts
 
 

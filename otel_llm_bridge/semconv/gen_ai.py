@@ -112,5 +112,5 @@ PROVIDERS: Final = {
     "moonshot": "moonshot_ai",
 }
 
-#: LiteLLM's ``response_format`` type -> ``gen_ai.output.type``.
-OUTPUT_TYPES: Final = {"json_object": "json", "json_schema": "json", "text": "text"}
+#: LiteLLM's ``response_format`` type, or Google's MIME type -> ``gen_ai.output.type``.
+OUTPUT_TYPES: Final = {"json_object": "json", "json_schema": "json", "text": "text", "application/json": "json", "text/plain": "text"}

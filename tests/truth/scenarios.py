@@ -78,6 +78,10 @@ _EVERY_PARAMETER: Final = {
     "temperature": 1, "top_p": 1, "n": 2, "max_tokens": 64, "presence_penalty": 0, "frequency_penalty": 1, "seed": 7,
     "stop": ["END"], "response_format": {"type": "json_object"}, "user": "somebody",
 }  # fmt: skip
+_CONFIGURED: Final = {
+    "temperature": 1, "topP": 1, "topK": 40, "maxOutputTokens": 64, "stop_sequences": ["END"], "seed": 7, "candidate_count": 2,
+    "presencePenalty": 1, "frequency_penalty": 0, "responseMimeType": "application/json", "thinking_config": {"thinking_level": "low"},
+}  # fmt: skip
 _CHAT, _ACHAT = BY_NAME["completion"], BY_NAME["acompletion-stream"]
 
 _RICH: Final = (
@@ -91,6 +95,7 @@ _RICH: Final = (
     Scenario("bad JSON", _whole(_CHAT, "bad-json")),
     Scenario("connection reset", _whole(_CHAT, "reset")),
     Scenario("embedding, every parameter", _whole(BY_NAME["embedding"], dimensions=8, encoding_format="float")),
+    Scenario("generate_content, every parameter", _whole(BY_NAME["generate_content"], config=_CONFIGURED)),
     Scenario("responses, error in the stream", _whole(BY_NAME["aresponses-stream"], "stream-error-3")),
 )
 
