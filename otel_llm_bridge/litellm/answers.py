@@ -11,37 +11,21 @@ from ..content import conversation as parts
 from ..content.conversation import Message, Part
 from ..guard import fault
 from ..invocation import Invocation
+from ..semconv import gen_ai
 from ..streams import ChunkReader
 from . import interactions
 from .access import Facts, fields, first, get, peek
 from .blocks import content, part
 from .conversations import said_by_model
-from .server_sent import ServerSentEvents
-
-#: Finish reasons of the APIs -> those that the schema names.
-_FINISH: Final = {
-    "tool_calls": "tool_call", "function_call": "tool_call", "tool_use": "tool_call",
-    "end_turn": "stop", "stop_sequence": "stop", "completed": "stop", "pause_turn": "stop", "eos": "stop",
-    "max_tokens": "length", "incomplete": "length", "model_context_window_exceeded": "length",
-    "safety": "content_filter", "refusal": "content_filter", "recitation": "content_filter",
-    "prohibited_content": "content_filter", "blocklist": "content_filter",
-    "failed": "error", "cancelled": "error", "requires_action": "tool_call", "budget_exceeded": "length",
-}  # fmt: skip
-#: The answer ended before the model said why.
-_UNFINISHED: Final = "unknown"
-
-
-def _answer(found: list[Part], finish: Any) -> Message:
-    reason = str(getattr(finish, "value", finish) or _UNFINISHED).lower()
-    return {"role": "assistant", "parts": found, "finish_reason": _FINISH.get(reason, reason)}
-
+from .pieces import Pieces, message
+from .server_sent import ServerSentEvents, is_error
 
 # --- whole responses ----------------------------------------------------------------------------------
 
 
 def _chat(response: Any) -> list[Message]:
     return [
-        _answer(
+        message(
             said_by_model(get(choice, "message")) if get(choice, "text") is None else content(get(choice, "text")),
             get(choice, "finish_reason"),
         )
@@ -53,12 +37,12 @@ def _responses(response: Any) -> list[Message]:
     found: list[Part] = []
     for item in get(response, "output") or ():
         found += content(get(item, "content")) if get(item, "type") == "message" else [part(item)]
-    return [_answer(found, get(response, "status"))] if found else []
+    return [message(found, get(response, "status"))] if found else []
 
 
 def _messages(response: Any) -> list[Message]:
     blocks = get(response, "content")
-    return [_answer(content(blocks), get(response, "stop_reason"))] if blocks else []
+    return [message(content(blocks), get(response, "stop_reason"))] if blocks else []
 
 
 def _generate_content(response: Any) -> list[Message]:
@@ -66,14 +50,14 @@ def _generate_content(response: Any) -> list[Message]:
     if candidates is None:
         return _chat(response)
     return [
-        _answer(content(get(candidate, "content.parts")), first(candidate, ("finish_reason", "finishReason")))
+        message(content(get(candidate, "content.parts")), first(candidate, ("finish_reason", "finishReason")))
         for candidate in candidates or ()
     ]
 
 
 def _interactions(response: Any) -> list[Message]:
     found = interactions.said(response)
-    return [_answer(found, get(response, "status"))] if found else []
+    return [message(found, get(response, "status"))] if found else []
 
 
 def _images(response: Any) -> list[Message]:
@@ -81,12 +65,12 @@ def _images(response: Any) -> list[Message]:
         parts.media("image", get(item, "url")) if get(item, "url") else parts.blob("image", get(item, "b64_json") or "")
         for item in get(response, "data") or ()
     ]
-    return [_answer(found, "stop")] if found else []
+    return [message(found, "stop")] if found else []
 
 
 def _rerank(response: Any) -> list[Message]:
     results = get(response, "results")
-    return [_answer([{"type": "generic", "content": parts.plain(results)}], "stop")] if results else []
+    return [message([{"type": "generic", "content": parts.plain(results)}], "stop")] if results else []
 
 
 def _plain(response: Any) -> list[Message]:
@@ -95,12 +79,12 @@ def _plain(response: Any) -> list[Message]:
     with contextlib.suppress(Exception):  # the sound may not have been read yet
         data = get(response, "content")
     if isinstance(data, bytes):
-        return [_answer([parts.blob("audio", data)], "stop")]
+        return [message([parts.blob("audio", data)], "stop")]
     text = get(response, "text")
     if isinstance(text, str):
-        return [_answer(content(text), "stop")]
+        return [message(content(text), "stop")]
     pages = [str(get(page, "markdown") or "") for page in get(response, "pages") or ()]
-    return [_answer(content(pages), "stop")] if pages else _rerank(response)
+    return [message(content(pages), "stop")] if pages else _rerank(response)
 
 
 #: By the names of `reading.RESPONSES`. Of an embedding nothing is read: its vectors are data.
@@ -123,65 +107,6 @@ def read_response(reader: str, response: Any) -> list[Message]:
 
 
 # --- streams ------------------------------------------------------------------------------------------
-
-
-class _Block:
-    """One block of an answer while its pieces come in."""
-
-    __slots__ = ("call_id", "kind", "name", "pieces")
-
-    def __init__(self, kind: str, name: Any, call_id: Any) -> None:
-        self.kind, self.name, self.call_id = kind, name, call_id
-        self.pieces: list[str] = []
-
-    def part(self) -> Part:
-        said = "".join(self.pieces)
-        if self.kind == "tool_call":
-            return parts.tool_call(self.name, said, self.call_id)
-        return (parts.reasoning if self.kind == "reasoning" else parts.text)(said)
-
-
-class Pieces:
-    """Puts the pieces of a streamed answer together: blocks by place, within choices by place."""
-
-    def __init__(self) -> None:
-        self._choices: dict[Any, list[_Block]] = {}
-        self._at: dict[tuple[Any, Any], _Block] = {}
-        self._finish: dict[Any, Any] = {}
-        self._whole: list[Message] | None = None
-
-    def add(self, choice: Any, place: Any, kind: str, piece: Any = "", name: Any = None, call_id: Any = None) -> None:
-        """One piece of one block. A call with a name and an id of its own is another one: some APIs number all of them 0."""
-        block = self._at.get((choice, place))
-        if block is None or (name and call_id and block.call_id not in (None, call_id)):
-            block = self._at[choice, place] = _Block(kind, name, call_id)
-            self._choices.setdefault(choice, []).append(block)
-        block.name, block.call_id = block.name or name, block.call_id or call_id
-        if piece:
-            block.pieces.append(str(piece))
-
-    def new_place(self) -> int:
-        """A place that no block has."""
-        return sum(map(len, self._choices.values()))
-
-    def finish(self, choice: Any, reason: Any) -> None:
-        """Why a choice ended."""
-        if reason:
-            self._choices.setdefault(choice, [])
-            self._finish[choice] = reason
-
-    def replace(self, whole: list[Message]) -> None:
-        """The API has repeated the whole answer at its end."""
-        self._whole = whole
-
-    def messages(self) -> list[Message]:
-        """The answer as far as it came."""
-        if self._whole:
-            return self._whole
-        return [
-            _answer([block.part() for block in blocks if block.pieces or block.name], self._finish.get(choice))
-            for choice, blocks in self._choices.items()
-        ]
 
 
 def _chat_chunk(pieces: Pieces, chunk: Any) -> None:
@@ -255,13 +180,25 @@ def _google_chunk(pieces: Pieces, chunk: Any) -> None:
         pieces.finish(number, first(candidate, ("finish_reason", "finishReason")))
 
 
+def _unless_error(read: Callable[[Pieces, Any], None]) -> Callable[[Pieces, Any], None]:
+    """``read`` for events, of which one may be an error."""
+
+    def read_or_fail(pieces: Pieces, event: Any) -> None:
+        if is_error(event):
+            pieces.finish(0, gen_ai.RESPONSE_FAILED)
+        else:
+            read(pieces, event)
+
+    return read_or_fail
+
+
 #: By the names of `chunks.READERS`.
 CHUNKS: Final[dict[str, Callable[[Pieces, Any], None]]] = {
     "chat": _chat_chunk,
-    "responses": _responses_event,
-    "messages": _messages_event,
-    "generate_content": _google_chunk,
-    "interactions": interactions.collect,
+    "responses": _unless_error(_responses_event),
+    "messages": _unless_error(_messages_event),
+    "generate_content": _unless_error(_google_chunk),
+    "interactions": _unless_error(interactions.collect),
 }
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ..guard import guarded
+from ..semconv import gen_ai
 from ..semconv import litellm as names
 from . import access, interactions, pricing, reading
 from .access import Facts, clean, first, get, peek
 from .answers import DELTAS, RESPONSE_DELTAS
-from .server_sent import ServerSentEvents
+from .server_sent import ServerSentEvents, is_error
 from .usage import estimate_usage, is_zero, read_usage, usage_of, with_estimate
 
 if TYPE_CHECKING:
@@ -115,12 +116,17 @@ class EventStream:
         self._invocation = invocation
         self._events = ServerSentEvents()
         self._facts: Facts = {}
+        #: What an error among the events says, whatever the others say.
+        self._failure: Facts = {}
         #: What was said, for an estimate of its tokens.
         self._pieces: list[str] = []
 
     def feed(self, chunk: Any) -> None:
         """See `streams.ChunkReader`."""
         for event in self._events.of(chunk):
+            if is_error(event):
+                self._failure = {"response_status": gen_ai.RESPONSE_FAILED}
+                continue
             self._facts.update(clean(self._read(event)))
             if isinstance(piece := self._said(event), str):
                 self._pieces.append(piece)
@@ -129,9 +135,9 @@ class EventStream:
         """See `streams.ChunkReader`."""
         facts, kept = self._facts, self._invocation.kept
         if not facts and not self._pieces:
-            return facts
+            return self._failure
         # What some say at the beginning of an answer is no figure for one that was left.
-        whole = complete or not facts.keys().isdisjoint(_AT_THE_END)
+        whole = (complete and not self._failure) or not facts.keys().isdisjoint(_AT_THE_END)
         if not whole or "output_tokens" not in facts:
             with guarded("usage"):
                 facts.update(with_estimate(facts, estimate_usage(self._litellm, kept["request"], "".join(self._pieces))))
@@ -141,7 +147,7 @@ class EventStream:
             with guarded("cost"):
                 usage = usage_of(self._litellm, facts)
                 facts.update(pricing.price_usage(self._litellm, self._invocation, facts.get("response_model"), usage))
-        return facts
+        return {**facts, **self._failure}
 
 
 #: What only the last events say.

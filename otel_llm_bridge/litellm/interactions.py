@@ -16,7 +16,7 @@ from .usage import read_usage
 
 if TYPE_CHECKING:
     from ..content.conversation import Part
-    from .answers import Pieces
+    from .pieces import Pieces
 
 #: States in which an interaction may be at its end -> the finish reason, in the words of the chat API.
 _FINISHED: Final = {"completed": "stop", "requires_action": "tool_calls", "incomplete": "length"}

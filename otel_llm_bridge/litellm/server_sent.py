@@ -7,6 +7,13 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from .access import peek
+
+
+def is_error(event: Any) -> bool:
+    """Whether an event of a stream is the provider's error, which LiteLLM hands to the caller like any other in most APIs."""
+    return peek(event, "error") is not None
+
 
 class ServerSentEvents:
     """The events of one stream, in whatever pieces their text comes."""

@@ -81,6 +81,9 @@ RERANK: Final = "rerank"
 MODERATION: Final = "moderation"
 OCR: Final = "ocr"
 
+#: Value of gen_ai.response.status of an answer that an error has ended.
+RESPONSE_FAILED: Final = "failed"
+
 #: LiteLLM's provider name -> well-known ``gen_ai.provider.name``; every other name goes out as it is.
 PROVIDERS: Final = {
     "openai": "openai",

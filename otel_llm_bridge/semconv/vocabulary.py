@@ -58,7 +58,7 @@ INFERENCE: Final = (
     Fact("response_id", _G.RESPONSE_ID, "string", "The provider's id of the response."),
     Fact("response_model", _G.RESPONSE_MODEL, "string", "The model that answered."),
     Fact("finish_reasons", _G.RESPONSE_FINISH_REASONS, "string[]", "One for each choice."),
-    Fact("response_status", _G.RESPONSE_STATUS, "string", "Of the Responses and the Interactions API, where it is not `completed`."),
+    Fact("response_status", _G.RESPONSE_STATUS, "string", "Of the Responses and the Interactions API, where it is not `completed`; of any API `failed` where an error is among the events that the caller was given."),
     Fact("time_to_first_chunk", _G.RESPONSE_TIME_TO_FIRST_CHUNK, "double", "Seconds from the call to the first chunk."),
     Fact("input_tokens", _G.USAGE_INPUT_TOKENS, "int", "Tokens read, cached ones included."),
     Fact("output_tokens", _G.USAGE_OUTPUT_TOKENS, "int", "Tokens written, reasoning included."),

@@ -96,7 +96,10 @@ _RICH: Final = (
     Scenario("connection reset", _whole(_CHAT, "reset")),
     Scenario("embedding, every parameter", _whole(BY_NAME["embedding"], dimensions=8, encoding_format="float")),
     Scenario("generate_content, every parameter", _whole(BY_NAME["generate_content"], config=_CONFIGURED)),
-    Scenario("responses, error in the stream", _whole(BY_NAME["aresponses-stream"], "stream-error-3")),
+    *(
+        Scenario(f"{name}, error in the stream", _whole(BY_NAME[name], "stream-error-3"))
+        for name in ("aresponses-stream", "interactions-stream", "generate_content_stream", "aanthropic_messages-stream")
+    ),
 )
 
 
