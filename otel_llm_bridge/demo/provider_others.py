@@ -165,7 +165,8 @@ def _sent(event: dict[str, Any]) -> bytes:
 
 def _interaction(call: Call, status: str) -> dict[str, Any]:
     reply = call.reply
-    body: dict[str, Any] = {"id": f"v1_{call.id}", "object": "interaction", "model": call.model, "status": status}
+    asked = {"agent": call.body["agent"]} if call.body.get("agent") else {"model": call.model}
+    body: dict[str, Any] = {"id": f"v1_{call.id}", "object": "interaction", **asked, "status": status}
     if status != "in_progress" and call.behaviour.usage:
         body["usage"] = {
             "total_input_tokens": reply.prompt_tokens,

@@ -7,6 +7,7 @@ outputs, and its events had other names.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from ..content import conversation as parts
@@ -24,6 +25,15 @@ _FINISHED: Final = {"completed": "stop", "requires_action": "tool_calls", "incom
 UNFINISHED: Final = ("queued", "in_progress")
 #: What was said before, which a stored interaction repeats.
 _SAID_BEFORE: Final = frozenset({"user_input", "function_result"})
+
+#: LiteLLM's name of the provider whose agents they are, unless it is told another.
+PROVIDER: Final = "gemini"
+
+
+def agent_of(request: Mapping[str, Any]) -> str | None:
+    """Id of the agent that ``request`` is for, in the place of a model. Beside a model, unless it has the same name, it does not count."""
+    agent, model = request.get("agent"), request.get("model")
+    return agent if isinstance(agent, str) and agent and (not model or model == agent) else None
 
 
 def read_facts(interaction: Any) -> Facts:

@@ -25,10 +25,11 @@ def read_request(operation: str, request: Mapping[str, Any], defaults: Any) -> F
         defaults: the ``litellm`` module, for its global settings.
     """
     facts: Facts = {"operation": operation}
-    model = request.get("model")
-    provider, bare = _provider_and_model(
-        model if isinstance(model, str) else "", request.get("custom_llm_provider"), defaults
-    )
+    model, named = request.get("model"), request.get("custom_llm_provider")
+    if operation == gen_ai.GENERATE_CONTENT and (agent := interactions.agent_of(request)) is not None:
+        facts = {"operation": gen_ai.INVOKE_AGENT, "agent_id": agent}
+        model, named = None, named or interactions.PROVIDER
+    provider, bare = _provider_and_model(model if isinstance(model, str) else "", named, defaults)
     facts["model"] = bare or None
     facts["provider"] = gen_ai.PROVIDERS.get(provider, provider)
     base = request.get("api_base") or request.get("base_url") or defaults.api_base

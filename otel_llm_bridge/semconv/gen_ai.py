@@ -15,6 +15,7 @@ OPERATION_NAME: Final = "gen_ai.operation.name"
 PROVIDER_NAME: Final = "gen_ai.provider.name"
 CONVERSATION_ID: Final = "gen_ai.conversation.id"
 OUTPUT_TYPE: Final = "gen_ai.output.type"
+AGENT_ID: Final = "gen_ai.agent.id"
 
 REQUEST_MODEL: Final = "gen_ai.request.model"
 REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
@@ -67,12 +68,13 @@ EVENT_OPERATION_DETAILS: Final = "gen_ai.client.inference.operation.details"
 EVENT_OPERATION_EXCEPTION: Final = "gen_ai.client.operation.exception"
 EVENT_EXCEPTION: Final = "exception"
 
-# Values of gen_ai.operation.name. The first four are well known, the others are custom values: the
+# Values of gen_ai.operation.name. The first five are well known, the others are custom values: the
 # conventions have no span for these families yet.
 CHAT: Final = "chat"
 TEXT_COMPLETION: Final = "text_completion"
 EMBEDDINGS: Final = "embeddings"
 GENERATE_CONTENT: Final = "generate_content"
+INVOKE_AGENT: Final = "invoke_agent"
 IMAGE_GENERATION: Final = "image_generation"
 IMAGE_EDIT: Final = "image_edit"
 TRANSCRIPTION: Final = "transcription"

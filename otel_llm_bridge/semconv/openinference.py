@@ -10,10 +10,10 @@ from typing import Final
 from . import gen_ai
 
 SPAN_KIND: Final = "openinference.span.kind"
-LLM, EMBEDDING, RERANKER, GUARDRAIL, CHAIN = "LLM", "EMBEDDING", "RERANKER", "GUARDRAIL", "CHAIN"
+LLM, EMBEDDING, RERANKER, GUARDRAIL, AGENT, CHAIN = "LLM", "EMBEDDING", "RERANKER", "GUARDRAIL", "AGENT", "CHAIN"
 
 #: Operation -> kind of span; every other operation is a model's work as well.
-KINDS: Final = {gen_ai.EMBEDDINGS: EMBEDDING, gen_ai.RERANK: RERANKER, gen_ai.MODERATION: GUARDRAIL}
+KINDS: Final = {gen_ai.EMBEDDINGS: EMBEDDING, gen_ai.RERANK: RERANKER, gen_ai.MODERATION: GUARDRAIL, gen_ai.INVOKE_AGENT: AGENT}
 
 #: Fact -> attribute: who a call is for, on every span.
 WHO: Final = {"end_user": "user.id", "conversation_id": "session.id", "tags": "tag.tags"}

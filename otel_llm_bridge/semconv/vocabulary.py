@@ -37,6 +37,7 @@ INFERENCE: Final = (
     Fact("operation", _G.OPERATION_NAME, "string", "What was asked for: `chat`, `embeddings`, …", True),
     Fact("provider", _G.PROVIDER_NAME, "string", "The provider, by its well-known name where there is one.", True),
     Fact("model", _G.REQUEST_MODEL, "string", "The model that was requested, without LiteLLM's provider prefix.", True),
+    Fact("agent_id", _G.AGENT_ID, "string", "The provider's agent that was invoked in the place of a model; the operation is `invoke_agent`."),
     Fact("server_address", _G.SERVER_ADDRESS, "string", "Host of the deployment.", True),
     Fact("server_port", _G.SERVER_PORT, "int", "Port of the deployment.", True),
     Fact("stream", _G.REQUEST_STREAM, "boolean", "Only there when the request streams."),

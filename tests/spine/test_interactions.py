@@ -10,7 +10,7 @@ import litellm
 import pytest
 
 from otel_llm_bridge.demo.provider import FakeProvider
-from otel_llm_bridge.litellm import answers, interactions
+from otel_llm_bridge.litellm import answers, interactions, reading
 from otel_llm_bridge.streams import settle_left_streams
 
 from ..conftest import Bridge
@@ -104,3 +104,50 @@ def test_the_form_before_steps() -> None:
     (message,) = pieces.messages()
     assert message["parts"] == [*parts, {"type": "tool_call", "name": "look", "arguments": {"at": "it"}, "id": "c1"}]
     assert message["finish_reason"] == "tool_call"
+
+
+_AGENT = "deep-research-pro-preview-12-2025"
+_OF_AGENT = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.id": _AGENT, "gen_ai.provider.name": "gcp.gemini"}
+
+
+@pytest.mark.parametrize("name", ["interactions", "ainteractions", "interactions-stream", "ainteractions-stream"])
+def test_an_agent(name: str, bridge: Bridge, provider: FakeProvider) -> None:
+    """An agent takes the place of the model: it is invoked, and its id is the provider's, no name that an application gave."""
+    provider.reset()
+    _, error = make(BY_NAME[name], provider, model=None, agent=_AGENT)
+    assert error is None and provider.requests[0].json["agent"] == _AGENT
+    said = dict(bridge.span().attributes or {})
+    assert bridge.span().name == "invoke_agent"
+    assert said.items() >= _OF_AGENT.items()
+    assert not said.keys() & {"gen_ai.request.model", "gen_ai.response.model", "gen_ai.agent.name"}
+    assert said["gen_ai.usage.output_tokens"] > 0 and said["gen_ai.response.finish_reasons"] == ("stop",)
+
+
+def test_an_agent_that_fails(bridge: Bridge, provider: FakeProvider) -> None:
+    """What is known of it is known from the start."""
+    _, error = make(BY_NAME["interactions"], provider, "error-429", model=None, agent=_AGENT)
+    assert error is not None and bridge.span().name == "invoke_agent"
+    assert dict(bridge.span().attributes or {}).items() >= {**_OF_AGENT, "error.type": type(error).__name__}.items()
+
+
+def test_an_agent_in_openinference(make_bridge: Any, provider: FakeProvider) -> None:
+    """There it is a kind of span of its own."""
+    bridge: Bridge = make_bridge(vocabulary="openinference")
+    make(BY_NAME["interactions"], provider, model=None, agent=_AGENT)
+    assert (bridge.span().attributes or {})["openinference.span.kind"] == "AGENT"
+
+
+def test_a_model_beside_an_agent(bridge: Bridge, provider: FakeProvider) -> None:
+    """LiteLLM asks the model then, and the agent is not invoked."""
+    provider.reset()
+    make(BY_NAME["interactions"], provider, agent=_AGENT)
+    assert "agent" not in provider.requests[0].json
+    assert bridge.span().name == "generate_content gemini-2.5-flash"
+    assert "gen_ai.agent.id" not in (bridge.span().attributes or {})
+
+
+@pytest.mark.parametrize("agent", ["", 7, ["deep-research"]])
+def test_odd_agents(agent: Any) -> None:
+    """What is no agent's id is none, and nothing is raised."""
+    facts = reading.read_request("generate_content", {"agent": agent}, litellm)
+    assert facts["operation"] == "generate_content" and "agent_id" not in facts

@@ -97,6 +97,10 @@ _RICH: Final = (
     Scenario("embedding, every parameter", _whole(BY_NAME["embedding"], dimensions=8, encoding_format="float")),
     Scenario("generate_content, every parameter", _whole(BY_NAME["generate_content"], config=_CONFIGURED)),
     *(
+        Scenario(f"{name}, an agent", _whole(BY_NAME[name], model=None, agent="deep-research-pro-preview-12-2025"))
+        for name in ("interactions", "ainteractions-stream")
+    ),
+    *(
         Scenario(f"{name}, error in the stream", _whole(BY_NAME[name], "stream-error-3"))
         for name in ("aresponses-stream", "interactions-stream", "generate_content_stream", "aanthropic_messages-stream")
     ),

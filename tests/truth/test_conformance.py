@@ -34,7 +34,7 @@ _BY_NAME: Final = {scenario.name: scenario for scenario in SCENARIOS}
 _FEW: Final = (
     "completion, ok", "acompletion-stream, ok", "acompletion-stream, left early", "completion-tool, ok", "every parameter",
     "embedding, ok", "aresponses-stream, ok", "aanthropic_messages, ok", "generate_content_stream, ok", "text_completion, ok",
-    "reasoning", "completion, error", "acompletion, cancelled", "Router, retry and fallback",
+    "reasoning", "interactions, an agent", "completion, error", "acompletion, cancelled", "Router, retry and fallback",
 )  # fmt: skip
 
 
