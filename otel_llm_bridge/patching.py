@@ -9,6 +9,7 @@ attribute, by wrapt.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import sys
@@ -18,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import wrapt
 
-from .guard import logger
+from .guard import fault, logger
 
 #: ``(wrapped, instance, args, kwargs) -> result``, as wrapt calls it. A wrapper of a coroutine function is one.
 Wrapper = Callable[[Any, Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -32,7 +33,13 @@ _ASYNC: Final = {True: ("async ", "await "), False: ("", "")}
 
 
 class Target(NamedTuple):
-    """Where a function is found: a module, and the dotted path of an attribute in it."""
+    """Where a function is found: a module, and the dotted path of an attribute in it.
+
+    Attributes:
+        module: its name; of one that was renamed, all of its names, the newest first, with ``|`` between them. The first
+            that is there is taken: the library may warn of the others.
+        path: of the attribute.
+    """
 
     module: str
     path: str
@@ -43,11 +50,18 @@ class Target(NamedTuple):
         Raises:
             ImportError, AttributeError: it is not there in this version.
         """
-        owner: Any = sys.modules.get(self.module) or importlib.import_module(self.module)
+        owner: Any = self._module()
         *parents, name = self.path.split(".")
         for parent in parents:
             owner = getattr(owner, parent)
         return owner, name, getattr(owner, name)
+
+    def _module(self) -> types.ModuleType:
+        *newer, oldest = self.module.split("|")
+        for module in newer:
+            with contextlib.suppress(ImportError):
+                return sys.modules.get(module) or importlib.import_module(module)
+        return sys.modules.get(oldest) or importlib.import_module(oldest)
 
     def __str__(self) -> str:
         return f"{self.module}.{self.path}"
@@ -84,6 +98,9 @@ def apply_all(points: Iterable[tuple[Target, Callable[[Callable[..., Any]], Wrap
             undo = apply(target, make_wrapper)
         except (ImportError, AttributeError):
             logger.debug("%s is not in this version of the library", target)
+            continue
+        except Exception as error:  # its module cannot be imported, or the program has made errors of warnings
+            fault(str(target), error)
             continue
         if undo is not None:
             undos.append(undo)

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from .calls import Calls
 
 
+def _strategy(router: Any) -> str:
+    settings = getattr(router, "settings", None)  # since LiteLLM 1.109, which warns of whoever reads the attribute
+    return str(getattr(settings() if callable(settings) else router, "routing_strategy", ""))
+
+
 def _logical(calls: Calls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Begun | None:
     """``async_function_with_fallbacks(self, *args, **kwargs)``: the request itself, or one fallback of it."""
     outer = current()
@@ -32,7 +37,7 @@ def _logical(calls: Calls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Beg
     if isinstance(outer, LogicalCall) and not outer.finished and kwargs.get("fallback_depth"):
         outer.fall_back(group)
         return None
-    return calls.begin_logical(group, str(getattr(args[0], "routing_strategy", "")), kwargs, is_async=True)
+    return calls.begin_logical(group, _strategy(args[0]), kwargs, is_async=True)
 
 
 def _fallbacks(calls: Calls, function: Callable[..., Any]) -> Wrapper:
@@ -68,7 +73,7 @@ def _single(calls: Calls, function: Callable[..., Any]) -> Wrapper:
 
     def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Begun | None:
         group = kwargs.get("model") or (args[1] if len(args) > 1 else None)
-        return calls.begin_logical(group, str(getattr(args[0], "routing_strategy", "")), kwargs, is_async=False)
+        return calls.begin_logical(group, _strategy(args[0]), kwargs, is_async=False)
 
     def planned(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         context = _planned(kwargs)

@@ -37,7 +37,10 @@ class Family(NamedTuple):
     headers: str = "extra_headers"
 
 
-_MESSAGES = "litellm.llms.anthropic"
+#: The newest name first, see `Target`.
+_MESSAGES: Final = "|".join(
+    f"litellm.llms.anthropic.{package}.handler" for package in ("messages.native", "pass_through.messages", "experimental_pass_through.messages")
+)
 
 FAMILIES: Final = (
     Family(gen_ai.CHAT, "litellm:completion litellm:acompletion litellm.main:completion litellm.main:acompletion"),
@@ -57,10 +60,7 @@ FAMILIES: Final = (
     Family(
         gen_ai.CHAT,
         "litellm:anthropic_messages litellm.messages.dispatch:anthropic_messages "
-        f"{_MESSAGES}.experimental_pass_through.messages.handler:anthropic_messages "
-        f"{_MESSAGES}.pass_through.messages.handler:anthropic_messages "
-        f"{_MESSAGES}.experimental_pass_through.messages.handler:anthropic_messages_handler "
-        f"{_MESSAGES}.pass_through.messages.handler:anthropic_messages_handler",
+        f"{_MESSAGES}:anthropic_messages {_MESSAGES}:anthropic_messages_handler",
         reader="messages",
         chunks="messages",
         delegates=True,
@@ -97,6 +97,7 @@ FAMILIES: Final = (
     Family(gen_ai.RERANK, "litellm:rerank litellm:arerank", reader="rerank", headers="headers"),
     Family(gen_ai.MODERATION, "litellm:moderation litellm:amoderation", reader="plain", headers=""),
     Family(gen_ai.OCR, "litellm:ocr litellm:aocr", reader="plain"),
+    Family(gen_ai.EXTRACTION, "litellm:extraction litellm:aextraction", reader="plain"),
 )
 
 #: The functions under the wrappers that LiteLLM itself repeats: one attempt each time they run.
@@ -153,7 +154,7 @@ EXCLUDED: Final = {
 ROUTER_EXCLUDED: Final = {
     "each request in it is a call of the table": (
         "abatch_completion abatch_completion_fastest_response abatch_completion_one_model_multiple_requests "
-        "schedule_acompletion aanthropic_messages aadapter_completion create_interaction acreate_interaction"
+        "schedule_acompletion aanthropic_messages aadapter_completion create_interaction acreate_interaction call"
     ),
     "runs a guardrail, not a model": "aguardrail",
     "the Router's own machinery": (
@@ -163,6 +164,6 @@ ROUTER_EXCLUDED: Final = {
         "async_get_fully_unhealthy_model_names async_get_healthy_deployments async_pre_routing_hook "
         "async_routing_strategy_pre_call_checks deployment_callback_on_success get_model_group_io_token_usage "
         "get_model_group_usage get_remaining_model_group_usage increment_deployment_usage_for_response make_call "
-        "set_response_headers"
+        "set_response_headers select aapply async_admit_deployment_turn"
     ),
 }

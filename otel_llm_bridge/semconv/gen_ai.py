@@ -82,6 +82,7 @@ SPEECH: Final = "speech"
 RERANK: Final = "rerank"
 MODERATION: Final = "moderation"
 OCR: Final = "ocr"
+EXTRACTION: Final = "extraction"
 
 #: Value of gen_ai.response.status of an answer that an error has ended.
 RESPONSE_FAILED: Final = "failed"

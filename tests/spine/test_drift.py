@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+import warnings
 from collections.abc import Iterator
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Final
 
 import litellm
@@ -14,6 +15,7 @@ import pytest
 
 from otel_llm_bridge.litellm import hooks, router
 from otel_llm_bridge.litellm.wrap_points import EXCLUDED, FAMILIES, ROUTER_EXCLUDED, targets
+from otel_llm_bridge.semconv import gen_ai
 
 
 def _forms(name: str) -> tuple[str, str]:
@@ -31,7 +33,7 @@ def _is_request(function: Any) -> bool:
     """Whether LiteLLM's ``@client`` is on ``function``, or under it: then it makes a request."""
     for candidate in (function, getattr(function, "__wrapped__", None)):
         code = getattr(candidate, "__code__", None)
-        if code is not None and "original_function" in code.co_freevars:
+        if isinstance(code, CodeType) and "original_function" in code.co_freevars:
             return True
     return False
 
@@ -70,6 +72,10 @@ def _requests() -> dict[int, str]:
     return found
 
 
+#: Families that not every supported LiteLLM has.
+_NEWER_FAMILIES = {gen_ai.EXTRACTION: "it came with LiteLLM 1.109"}
+
+
 @pytest.mark.parametrize("family", [pytest.param(family, id=f"{family.operation}-{family.reader}") for family in FAMILIES])
 def test_each_family_has_a_function_in_this_version(family: Any) -> None:
     """Of each row at least the public functions are there, and all of them are functions."""
@@ -79,6 +85,8 @@ def test_each_family_has_a_function_in_this_version(family: Any) -> None:
             found.append(target.resolve()[2])
         except (ImportError, AttributeError):
             continue
+    if family.operation in _NEWER_FAMILIES and not hasattr(litellm, family.operation):
+        pytest.skip(_NEWER_FAMILIES[family.operation])
     assert found
     assert all(inspect.isfunction(function) for function in found)
 
@@ -115,10 +123,8 @@ def test_no_public_request_function_is_unknown() -> None:
 def test_no_public_router_method_is_unknown() -> None:
     """Every async method of a Router, its class's and its own, is covered or excluded by name with its reason."""
     own = litellm.Router(model_list=[])
-    public = {
-        name
-        for name in {*dir(litellm.Router), *vars(own)}
-        if not name.startswith("_") and inspect.iscoroutinefunction(getattr(own, name, None))
-    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # LiteLLM warns of attributes that only tests read
+        public = {name for name in dir(own) if not name.startswith("_") and inspect.iscoroutinefunction(getattr(own, name, None))}
     assert len(public) > 50
     assert sorted(public - _COVERED - _EXCLUDED - _ROUTER_EXCLUDED) == []

@@ -7,7 +7,9 @@ import functools
 import inspect
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import litellm
@@ -15,8 +17,9 @@ import litellm.google_genai
 import pytest
 
 import otel_llm_bridge
+from otel_llm_bridge import guard
 from otel_llm_bridge.litellm.wrap_points import FAMILIES, targets
-from otel_llm_bridge.patching import Target, apply, is_patched, restore
+from otel_llm_bridge.patching import Target, apply, apply_all, is_patched, restore
 
 from ..conftest import MESSAGES, Bridge
 
@@ -116,6 +119,42 @@ def test_a_compiled_function_is_replaced_by_wrapt(monkeypatch: pytest.MonkeyPatc
     assert apply(Target("compiled", "function"), lambda _f: lambda *_a: None) is None
     restore([undo])
     assert module.function is len  # type: ignore[attr-defined]
+
+
+def _module(name: str, source: str, folder: Path) -> None:
+    folder.joinpath(f"{name}.py").write_text(source)
+
+
+def test_a_module_that_was_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its newest name is taken; the others, which a library warns of, are not imported."""
+    _module("patching_new", "def function(): return 1\n", tmp_path)
+    _module("patching_old", "raise DeprecationWarning('moved')\n", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert Target("patching_newest|patching_new|patching_old", "function").resolve()[0].__name__ == "patching_new"
+    with pytest.raises(ImportError):
+        Target("patching_newest|patching_oldest", "function").resolve()
+
+
+def test_a_module_that_cannot_be_imported_costs_only_its_own_functions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where the program makes errors of warnings: that is told, and the other functions are wrapped."""
+    _module("patching_warns", "import warnings; warnings.warn('moved', DeprecationWarning)\n", tmp_path)
+    _module("patching_works", "def function(): return 1\n", tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(guard, "_strict", False)
+    made = [(Target(module, "function"), lambda _function: _through) for module in ("patching_warns", "patching_absent", "patching_works")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        undos = apply_all(made)
+    assert len(undos) == 1
+    assert is_patched(sys.modules["patching_works"].function)
+    assert [record.getMessage() for record in caplog.records if "patching_warns.function" in record.getMessage()]
+    restore(undos)
+
+
+def _through(wrapped: Any, _instance: Any, args: Any, kwargs: Any) -> Any:
+    return wrapped(*args, **kwargs)
 
 
 def test_instrumenting_does_not_import_litellm() -> None:
