@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from opentelemetry import trace
 
-from ..guard import logger
+from ..guard import guarded, logger
 from ..locks import rlock
 from ..settings import Settings
 from . import loops
 from .hosts import Host
-from .lanes import COMPLETED, FAILED, LOOP_CLOSED, NO_THREAD, OWNER_GONE, QUEUE_FULL, TIMED_OUT, Lane, Run
+from .lanes import COMPLETED, FAILED, LOOP_CLOSED, OWNER_GONE, QUEUE_FULL, TIMED_OUT, Lane, Run, nowhere
 from .points import Binding, Event
 from .registry import Counts, Registration, Registry
 from .spans import GetTracer, spanned
@@ -82,8 +82,8 @@ class Dispatcher:
         host = self.known_host(loop)
         if host is None:
             host = Host(loop, self.workers, self._finished, self.busy)
-            setattr(loop, _HOST, host)
             loops.watch(loop)
+            setattr(loop, _HOST, host)
         return host
 
     def known_host(self, loop: asyncio.AbstractEventLoop) -> Host | None:
@@ -96,7 +96,7 @@ class Dispatcher:
         """The place for callbacks on our own loop.
 
         Raises:
-            RuntimeError: the process is so near its end that no thread can be started.
+            RuntimeError, MemoryError, OSError: see `BackgroundLoop.get`.
         """
         loop = self._background.get()
         host = self.known_host(loop)
@@ -108,9 +108,11 @@ class Dispatcher:
 
     def place(self, mode: str, loop: asyncio.AbstractEventLoop | None) -> Host:
         """Where a callback of that mode runs, for a call on ``loop``."""
-        if mode != "background" and loop is not None and not loop.is_closed():
-            with contextlib.suppress(AttributeError):  # a loop without a __dict__: its end could not be watched
-                return self.host_of(loop)
+        if mode != "background" and loop is not None:
+            # A loop that takes no attribute, or no weak reference: its end could not be watched.
+            with guarded("the loop of a call"), contextlib.suppress(AttributeError, TypeError):
+                if not loop.is_closed():
+                    return self.host_of(loop)
         return self.background()
 
     # One run.
@@ -159,17 +161,17 @@ class Dispatcher:
         """Put ``run`` at the end of ``lane``, or of a new one for a callback of that mode and a call on ``loop``.
 
         Returns:
-            The lane; ``None``, and counted, where no thread can be started that it would need.
+            The lane; ``None``, and counted, where there is no place for it.
         """
         if lane is None:
             try:
                 lane = Lane(self.place(mode, loop))
-            except RuntimeError:
-                self._finished(run, NO_THREAD, None)
+            except Exception as error:
+                self._finished(run, nowhere(error), None)
                 return None
         try:
             lane.append(run)
-        except RuntimeError:  # the loop has been closed in this moment
+        except Exception:  # the loop has been closed in this moment: each make of loops has its own error for that
             lane.host.close(self.background)
         return lane
 

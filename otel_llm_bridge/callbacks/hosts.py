@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
+from ..guard import guarded
 from . import loops
-from .lanes import CANCELLED, COMPLETED, FAILED, LOOP_CLOSED, NO_THREAD, TIMED_OUT, Finished, Lane, Run, lock
+from .lanes import CANCELLED, COMPLETED, FAILED, LOOP_CLOSED, TIMED_OUT, Finished, Lane, Run, lock, nowhere
 from .registry import Registration
 from .workers import Workers
 
@@ -42,7 +44,7 @@ class Host:
         """Call ``function`` on the loop: now if this is its thread.
 
         Raises:
-            RuntimeError: the loop is closed.
+            Exception: the loop is closed; which one, its make decides.
         """
         if asyncio._get_running_loop() is self.loop:
             function()
@@ -51,8 +53,7 @@ class Host:
 
     def start(self, run: Run, lane: Lane) -> None:
         """Run ``run`` as a task, then the next one of its lane. Called on the loop."""
-        task: asyncio.Task[Any] = run.context.run(self.loop.create_task, self._execute(run))
-        lane.task = task
+        lane.task = task = self._task(run)
         limit = self.loop.call_later(run.timeout, _cancel, task, run, TIMED_OUT)
 
         def done(_task: object) -> None:
@@ -67,7 +68,15 @@ class Host:
                 lane.next()
 
         task.add_done_callback(done)
-        loops.hide(task)
+        with guarded("tasks of callbacks"):
+            loops.hide(task)
+
+    def _task(self, run: Run) -> asyncio.Task[Any]:
+        coroutine = self._execute(run)
+        try:
+            return run.context.run(self.loop.create_task, coroutine)
+        except Exception:  # of a task factory of the program
+            return run.context.run(functools.partial(asyncio.Task, coroutine, loop=self.loop))
 
     async def _execute(self, run: Run) -> None:
         call, event = run.binding.call, run.event
@@ -137,8 +146,7 @@ class Host:
             task, run = lane.task, lane.current
             lane.task = None
             if task is not None and run is not None:
-                with contextlib.suppress(RuntimeError):
-                    self.loop.call_soon_threadsafe(_cancel, task, run, reason)
+                self._cancel(task, run, reason)
             for dropped in (run, *lane.queue):
                 if dropped is not None:
                     self._account(dropped, dropped.late or reason, None)
@@ -160,18 +168,17 @@ class Host:
         for lane in lanes:
             task, run = lane.task, lane.current
             lane.task = None
-            if task is not None and run is not None and not task.done():
-                # The task would complain long after anybody could do something about it.
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-                if not self.loop.is_closed():
-                    self.loop.call_soon_threadsafe(_cancel, task, run, LOOP_CLOSED)
+            if run is not None and (task is None or not task.done()):
+                if task is not None:  # it would complain long after anybody could do something about it
+                    task._log_destroy_pending = False  # type: ignore[attr-defined]
+                    self._cancel(task, run, LOOP_CLOSED)
                 self._account(run, run.late or LOOP_CLOSED, None)
                 cut.add(run.registration)
             try:
                 host = elsewhere()
-            except RuntimeError:
+            except Exception as error:
                 for run in lane.queue:
-                    self._account(run, NO_THREAD, None)
+                    self._account(run, nowhere(error), None)
                 lane.queue.clear()
                 told += lane.take_waiting()
                 continue
@@ -184,6 +191,10 @@ class Host:
         for then in told:
             then()
         return cut
+
+    def _cancel(self, task: asyncio.Task[Any], run: Run, reason: str) -> None:
+        with contextlib.suppress(Exception):  # the loop is closed: the task goes no further as it is
+            self.loop.call_soon_threadsafe(_cancel, task, run, reason)
 
     def disown(self) -> None:
         """In a forked child: all that is pending belongs to the parent, which runs it."""

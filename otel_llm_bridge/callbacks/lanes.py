@@ -20,13 +20,18 @@ Finished = Callable[["Run", str, "BaseException | None"], None]
 
 #: What can become of a run. All but the first three are reasons for dropping.
 COMPLETED, FAILED, TIMED_OUT = "completed", "failed", "timed_out"
-LOOP_CLOSED, OUT_OF_TIME, CANCELLED, QUEUE_FULL, NO_THREAD, OWNER_GONE = (
-    "loop_closed", "out_of_time", "cancelled", "queue_full", "no_thread", "owner_gone"
+LOOP_CLOSED, OUT_OF_TIME, CANCELLED, QUEUE_FULL, NO_THREAD, NO_LOOP, OWNER_GONE = (
+    "loop_closed", "out_of_time", "cancelled", "queue_full", "no_thread", "no_loop", "owner_gone"
 )  # fmt: skip
 
 #: One lock for all lanes: it is held for a few instructions, and a lane may move from one host to another.
 #: Re-entrant, because a finaliser may get here in the middle of them.
 lock: Final = rlock()
+
+
+def nowhere(error: Exception) -> str:
+    """The reason for dropping what has no place to run, after ``error`` of the loop of ours."""
+    return NO_LOOP if isinstance(error, OSError) else NO_THREAD
 
 
 class Run:

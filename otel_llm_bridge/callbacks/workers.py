@@ -43,7 +43,7 @@ class Workers:
         if grow:
             try:
                 threading.Thread(target=self._work, name="otel-llm-bridge-callbacks", daemon=True).start()
-            except RuntimeError:
+            except Exception:
                 with self._lock:
                     self._threads -= 1
                     self._idle -= 1
@@ -95,7 +95,8 @@ class BackgroundLoop:
         """The loop, running; started by the first call.
 
         Raises:
-            RuntimeError: no thread can be started any longer.
+            RuntimeError, MemoryError: no thread can be started.
+            OSError: no loop can be made, as no file can be opened any more.
         """
         if self._loop is None:
             with self._lock:
@@ -133,7 +134,7 @@ class BackgroundLoop:
         loop.call_soon(running.set)
         try:
             threading.Thread(target=loop.run_forever, name="otel-llm-bridge-background", daemon=True).start()
-        except RuntimeError:
+        except Exception:
             loop.close()
             raise
         running.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
 import logging
 import threading
 from typing import Any
@@ -15,6 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from otel_llm_bridge import callbacks
+from otel_llm_bridge.callbacks import hosts
 from otel_llm_bridge.callbacks.dispatch import Dispatcher
 
 from .conftest import told
@@ -293,8 +295,9 @@ class TestTrouble:
         assert recorder.seen == [(1, "success")] * 2
         assert (callbacks.stats()["completed"], callbacks.stats()["failed"]) == (2, 2)
 
+    @pytest.mark.parametrize("error", [RuntimeError, MemoryError])
     @pytest.mark.parametrize("mode", MODES)
-    def test_no_thread(self, dispatcher: Dispatcher, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_no_thread(self, dispatcher: Dispatcher, mode: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
         """Where no thread can be started a run is dropped with that reason, and the call goes on; later ones are run again."""
         recorder = Recorder()
         callbacks.register(recorder.asynchronous(), mode=mode, on_error="raise" if mode == "inline" else None)
@@ -302,7 +305,7 @@ class TestTrouble:
 
         def refuse(thread: threading.Thread) -> None:
             if thread.name.startswith("otel-llm-bridge"):
-                raise RuntimeError("can't start new thread")
+                raise error("can't start new thread")
             start(thread)
 
         with monkeypatch.context() as patched:
@@ -320,6 +323,88 @@ class TestTrouble:
         callbacks.begin(is_async=False).emit("success", told(n=2))
         assert callbacks.drain(10).complete
         assert recorder.seen == [(2, "success")]
+
+    def test_no_loop(self, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where no loop can be made, as all file descriptors are in use, a run is dropped with that reason, and the call goes on."""
+        recorder = Recorder()
+        callbacks.register(recorder.asynchronous())
+
+        def refuse() -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncio, "SelectorEventLoop", refuse)
+            callbacks.begin(is_async=False).emit("success", told(n=1))
+        assert (callbacks.stats()["dropped"], callbacks.stats()["pending"]) == ({"no_loop": 1}, 0)
+        callbacks.begin(is_async=False).emit("success", told(n=2))
+        assert callbacks.drain(10).complete
+        assert recorder.seen == [(2, "success")]
+
+    @pytest.mark.parametrize("refuses", ["a mark", "calls, with an error of its own"])
+    def test_a_loop_of_another_make(self, dispatcher: Dispatcher, refuses: str) -> None:
+        """What cannot run on the loop of its call, for whatever reason, runs on ours."""
+
+        class Loop(asyncio.SelectorEventLoop):
+            def __setattr__(self, name: str, value: object) -> None:
+                if refuses == "a mark" and name.startswith("_otel_llm_bridge"):
+                    raise TypeError("immutable")
+                super().__setattr__(name, value)
+
+            def call_soon_threadsafe(self, *args: Any, **options: Any) -> Any:
+                if refuses != "a mark":
+                    raise LookupError("no such loop")
+                return super().call_soon_threadsafe(*args, **options)
+
+        recorder = Recorder()
+        callbacks.register(recorder.asynchronous(), mode="tracked")
+        loop = Loop()
+
+        async def begin() -> callbacks.Call:
+            return callbacks.begin(is_async=True)
+
+        call = loop.run_until_complete(begin())
+        call.emit("success", told(n=1))
+        assert callbacks.drain(10).complete
+        assert recorder.seen == [(1, "success")]
+        assert recorder.threads != {threading.get_ident()}
+        loop.close()
+
+    @pytest.mark.parametrize("error", [LookupError, RuntimeError])
+    @pytest.mark.parametrize("mode", ["inline", "tracked"])
+    async def test_a_task_factory_that_fails(self, dispatcher: Dispatcher, mode: str, error: type[Exception]) -> None:
+        """A callback runs on the loop of its call all the same."""
+        recorder = Recorder()
+        callbacks.register(recorder.asynchronous(), mode=mode)
+
+        def refuse(_loop: object, _coroutine: object, **_options: Any) -> Any:
+            raise error("no tasks today")
+
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(refuse)
+        try:
+            call = callbacks.begin(is_async=True)
+            call.emit("success", told(n=1))
+            await call.asettle()
+        finally:
+            loop.set_task_factory(None)
+        assert (await callbacks.adrain(10)).complete
+        assert recorder.seen == [(1, "success")]
+        assert recorder.threads == {threading.get_ident()}
+
+    def test_no_task(self, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A run for which not even a task can be made is counted."""
+
+        def refuse(_host: object, _run: object) -> None:
+            raise MemoryError
+
+        monkeypatch.setattr(hosts.Host, "_task", refuse)
+        callbacks.register(Recorder().asynchronous(), mode="tracked")
+
+        async def main() -> None:
+            callbacks.begin(is_async=True).emit("success", told(n=1))
+
+        asyncio.run(main())
+        assert (callbacks.stats()["dropped"], callbacks.stats()["pending"]) == ({"loop_closed": 1}, 0)
 
     def test_no_thread_to_move_to(self, dispatcher: Dispatcher) -> None:
         """Whoever waits for callbacks of a loop that has closed goes on, also when there is nowhere to run them."""
