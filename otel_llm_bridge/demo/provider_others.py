@@ -1,4 +1,4 @@
-"""The fake provider's answers in the forms of Anthropic, Google and Cohere."""
+"""The fake provider's answers in the forms of Anthropic, Google, Cohere, Mistral and Cloudflare."""
 
 from __future__ import annotations
 
@@ -218,3 +218,23 @@ def rerank(call: Call) -> Answer:
     if call.wants("return_documents"):
         results = [{**result, "document": {"text": documents[result["index"]]}} for result in results]
     return json_answer({"id": f"rerank-{call.id}", "results": results, "meta": {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}})
+
+
+# Mistral (https://docs.mistral.ai/api/endpoint/ocr) ---------------------------------------------------------------
+
+
+def ocr(call: Call) -> Answer:
+    """``POST /v1/ocr``: one page."""
+    page = {"index": 0, "markdown": call.reply.text, "images": [], "dimensions": {"dpi": 200, "height": 2200, "width": 1700}}
+    return json_answer({"pages": [page], "model": call.model, "usage_info": {"pages_processed": 1, "doc_size_bytes": 2048}})
+
+
+# Cloudflare (https://developers.cloudflare.com/workers-ai) --------------------------------------------------------
+
+
+def extraction(call: Call) -> Answer:
+    """``POST …/ai/run/{model}`` with fields to find in a text: each of them is the reply."""
+    answers = {name: {"type": field.get("type"), "value": call.reply.text} for name, field in (call.body.get("fields") or {}).items()}
+    usage = {"input_tokens": call.reply.prompt_tokens, "output_tokens": call.reply.completion_tokens}
+    result = {"model": call.model, "answers": answers, "truncated": False, "usage": usage}
+    return json_answer({"result": result, "success": True, "errors": [], "messages": []})

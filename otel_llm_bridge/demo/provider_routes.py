@@ -57,6 +57,8 @@ _ROUTES: Final = tuple(
         (r":countTokens", _GOOGLE, others.google_count_tokens),
         (r"/interactions", _INTERACTIONS, others.interactions),
         (r"/rerank", _COHERE, others.rerank),
+        (r"/ocr", OPENAI, others.ocr),
+        (r"/ai/run/[^/]+", OPENAI, others.extraction),
     )
 )
 

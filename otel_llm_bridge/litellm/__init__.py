@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..drivers import driver_for
 from ..guard import never_raises
@@ -61,5 +61,19 @@ def _repeated(calls: Calls) -> list[tuple[Target, Callable[[Callable[..., Any]],
 
 
 def _driver(begin: Callable[..., Any], function: Callable[..., Any]) -> Wrapper:
-    parameters = tuple(inspect.signature(function).parameters)
-    return driver_for(function, never_raises(functools.partial(begin, inspect.iscoroutinefunction(function), parameters)))
+    return driver_for(function, never_raises(functools.partial(begin, inspect.iscoroutinefunction(function), _positional(function))))
+
+
+def _positional(function: Any) -> tuple[str, ...]:
+    """Names of what ``function`` may be given by place. Some async ones take ``*args`` for the sync one, which has the names."""
+    beside = inspect.unwrap(function).__globals__
+    for candidate in (function, beside.get(function.__name__.removeprefix("a"))):
+        parameters = inspect.signature(candidate).parameters.values() if callable(candidate) else ()
+        names = [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+        if names:
+            return tuple(names)
+    return _OF_NATIVE
+
+
+#: Of what newer versions hand on to native code, as OCR.
+_OF_NATIVE: Final = ("model", "document")

@@ -68,9 +68,10 @@ def _images(response: Any) -> list[Message]:
     return [message(found, "stop")] if found else []
 
 
-def _rerank(response: Any) -> list[Message]:
-    results = get(response, "results")
-    return [message([{"type": "generic", "content": parts.plain(results)}], "stop")] if results else []
+def _results(response: Any) -> list[Message]:
+    """Of a rerank or a moderation; the answers of an extraction."""
+    found = first(response, ("results", "answers"))
+    return [message([{"type": "generic", "content": parts.plain(found)}], "stop")] if found else []
 
 
 def _plain(response: Any) -> list[Message]:
@@ -84,7 +85,7 @@ def _plain(response: Any) -> list[Message]:
     if isinstance(text, str):
         return [message(content(text), "stop")]
     pages = [str(get(page, "markdown") or "") for page in get(response, "pages") or ()]
-    return [message(content(pages), "stop")] if pages else _rerank(response)
+    return [message(content(pages), "stop")] if pages else _results(response)
 
 
 #: By the names of `reading.RESPONSES`. Of an embedding nothing is read: its vectors are data.
@@ -96,7 +97,7 @@ READERS: Final[dict[str, Callable[[Any], list[Message]]]] = {
     "generate_content": _generate_content,
     "interactions": _interactions,
     "image": _images,
-    "rerank": _rerank,
+    "rerank": _results,
     "plain": _plain,
 }
 

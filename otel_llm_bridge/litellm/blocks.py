@@ -131,6 +131,7 @@ _PARTS: Final[dict[str, Callable[[Any], Part]]] = {
     "input_image": _input_file("image"),
     "input_audio": _input_file("audio", "input_audio"),
     "video_url": _input_file("video", "video_url"),
+    "document_url": lambda item: parts.media("document", get(item, "document_url")),
     "file": _input_file("document", "file"),
     "input_file": _input_file("document"),
     "image": _anthropic_source("image"),

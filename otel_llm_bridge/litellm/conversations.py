@@ -170,6 +170,16 @@ def _data(modality: str) -> Callable[[Conversation, Any], None]:
     return read
 
 
+def _images(conversation: Conversation, value: Any) -> None:
+    """Data URLs, or base64 with its type."""
+    items = value if isinstance(value, (list, tuple)) else [value]
+    found = [
+        parts.media("image", item) if isinstance(item, str) else parts.blob("image", get(item, "base64") or "", get(item, "content_type"))
+        for item in items
+    ]
+    conversation.input_messages.append({"role": "user", "parts": found})
+
+
 def _tools(conversation: Conversation, value: Any) -> None:
     if not isinstance(value, (list, tuple)):
         return
@@ -206,8 +216,11 @@ _REQUEST: Final[dict[str, Callable[[Conversation, Any], None]]] = {
     "contents": _messages,
     "query": _texts,
     "documents": _texts,
+    "document": _texts,
+    "state": _texts,
     "config": _config,
     "image": _data("image"),
+    "images": _images,
     "file": _data("audio"),
     "tools": _tools,
     "functions": _tools,

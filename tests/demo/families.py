@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import reduce
+from importlib.metadata import version
 from typing import Any, Final, cast
 
 from otel_llm_bridge.demo.provider import FakeProvider
@@ -56,6 +57,9 @@ class Family:
         return found  # type: ignore[no-any-return]
 
 
+#: Not every supported version has every family.
+_LITELLM: Final = tuple(int(number) for number in version("litellm").split(".")[:2])
+
 _AUDIO: Final = ("speech.mp3", b"\xff\xfb\x90\x00" + bytes(413), "audio/mpeg")
 _CHAT: Final = {"messages": [*MESSAGES]}
 _BILLED: Final = {"stream": True, "stream_options": {"include_usage": True}}
@@ -63,6 +67,8 @@ _SPEECH: Final = {"input": PROMPT, "voice": "alloy"}
 _RERANK: Final = {"query": "capital France", "documents": ["Paris is the capital of France", "Berlin is in Germany"], "top_n": 2}
 _ANTHROPIC: Final = {**_CHAT, "max_tokens": 64}
 _GOOGLE: Final = {"contents": [{"role": "user", "parts": [{"text": PROMPT}]}]}
+_PDF: Final = {"document": {"type": "document_url", "document_url": "https://example.com/letter.pdf"}}
+_FIELDS: Final = {"state": PROMPT, "fields": {"capital": {"type": "text"}}}
 _TOOLS: Final = {
     "tools": [
         {
@@ -108,6 +114,8 @@ FAMILIES: Final[tuple[Family, ...]] = (
     *_both("speech", "litellm.speech", "openai/tts-1", _SPEECH),
     *_both("rerank", "litellm.rerank", "cohere/rerank-v3.5", _RERANK, base=""),
     *_both("moderation", "litellm.moderation", "omni-moderation-latest", {"input": PROMPT}),
+    *_both("ocr", "litellm.ocr", "mistral/mistral-ocr-latest", _PDF),
+    *(_both("extraction", "litellm.extraction", "cloudflare/clairic", _FIELDS, base="") if _LITELLM >= (1, 109) else ()),
     *_both("generate_content", "litellm.google_genai.generate_content", "gemini/gemini-2.5-flash", _GOOGLE, base="/v1beta"),
     *_both("generate_content_stream", "litellm.google_genai.generate_content_stream", "gemini/gemini-2.5-flash", _GOOGLE, streams=True, base="/v1beta"),
     *_both("interactions", "litellm.interactions.create", "gemini/gemini-2.5-flash", {"input": PROMPT}, base=""),

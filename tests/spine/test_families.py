@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -9,10 +12,10 @@ from otel_llm_bridge.demo.provider import FakeProvider
 
 from ..conftest import Bridge
 from ..demo.calls import make
-from ..demo.families import FAMILIES, PROMPT, Family
+from ..demo.families import BY_NAME, FAMILIES, PROMPT, Family
 
 #: What a family's answer has no usage for.
-_NO_USAGE = ("image", "transcription", "speech", "rerank", "moderation")
+_NO_USAGE = ("image", "transcription", "speech", "rerank", "moderation", "ocr")
 _ROWS = [pytest.param(family, id=family.name) for family in FAMILIES]
 
 
@@ -29,7 +32,7 @@ def test_one_inference_span(family: Family, bridge: Bridge, provider: FakeProvid
     assert span.kind is SpanKind.CLIENT
     assert span.status.status_code is StatusCode.UNSET
     assert span.name == f"{attributes['gen_ai.operation.name']} {attributes['gen_ai.request.model']}"
-    assert attributes["gen_ai.provider.name"] in {"openai", "anthropic", "gcp.gemini", "cohere"}
+    assert attributes["gen_ai.provider.name"] in {"openai", "anthropic", "gcp.gemini", "cohere", "mistral_ai", "cloudflare"}
     assert attributes["server.address"] == "127.0.0.1"
     assert f"127.0.0.1:{attributes['server.port']}" in provider.url
     if not family.name.lstrip("a").startswith(_NO_USAGE):
@@ -40,6 +43,37 @@ def test_one_inference_span(family: Family, bridge: Bridge, provider: FakeProvid
         assert attributes["litellm.stream.chunks"] == len(got)
         assert 0 < attributes["gen_ai.response.time_to_first_chunk"] <= (span.end_time - span.start_time) / 1e9  # type: ignore[operator]
     assert PROMPT not in span.to_json()
+
+
+@pytest.mark.parametrize(
+    ("name", "places"),
+    [
+        ("completion", ("model", "messages")),
+        ("rerank", ("model", "query", "documents")),
+        # What takes *args, for another function that has the names, or for native code.
+        ("aembedding", ("model", "input")),
+        ("aspeech", ("model", "input", "voice")),
+        ("atranscription", ("model", "file")),
+        ("atext_completion", ("prompt", "model")),
+        ("ocr", ("model", "document")),
+        ("aocr", ("model", "document")),
+    ],
+)
+def test_arguments_by_place(name: str, places: tuple[str, ...], bridge: Bridge, provider: FakeProvider) -> None:
+    """A call whose arguments have no names says the same as one whose arguments have."""
+    family = BY_NAME[name]
+    made = family.kwargs(provider)
+    placed = [made.pop(place) for place in places]
+    answer = family.callable()(*placed, **made)
+    assert asyncio.run(_awaited(answer)) if family.is_async else answer
+    span = bridge.span()
+    attributes = dict(span.attributes or {})
+    assert attributes["gen_ai.request.model"] == family.model.partition("/")[2]
+    assert span.name == f"{attributes['gen_ai.operation.name']} {attributes['gen_ai.request.model']}"
+
+
+async def _awaited(answer: Any) -> Any:
+    return await answer
 
 
 @pytest.mark.parametrize("family", _ROWS)
