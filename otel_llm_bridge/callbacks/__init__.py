@@ -169,9 +169,9 @@ def install(settings: Settings, get_tracer: Callable[[], Tracer] | None = None) 
     _installed = True
     dispatcher.configure(settings, get_tracer)
     loops.install()
-    lifetime.at_end(Stage.DRAIN_CALLBACKS, "callbacks", lambda deadline: process_end.late(deadline.remaining()))
+    lifetime.at_end(Stage.DRAIN_CALLBACKS, "callbacks", process_end.late)
     # Calls that are still open are ended after that.
-    lifetime.at_end(Stage.TELL_FINISHED, "callbacks of open calls", lambda deadline: process_end.last(deadline.remaining()))
+    lifetime.at_end(Stage.TELL_FINISHED, "callbacks of open calls", process_end.late)
     freeze.before_freeze(Stage.DRAIN_CALLBACKS, "callbacks", process_end.early)
     lifetime.after_fork_in_child(dispatcher.after_fork_in_child)
     if not _hooked:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from ..export import lifetime
 from ..guard import guarded, logger
@@ -79,7 +80,11 @@ def drain(dispatcher: Dispatcher, timeout: float | None = None) -> DrainReport:
     here = asyncio._get_running_loop()
     for _round in begun.rounds():
         while (hosts := [host for host in list(dispatcher.busy) if host.loop is not here]) and (left := begun.left()) > 0:
-            _drain_one(dispatcher, hosts[0], left)
+            # A thread runs one loop at a time.
+            if here is not None or not _run(hosts[0], left):
+                idle = threading.Event()
+                _when_idle(dispatcher, hosts[0], left, idle.set)
+                idle.wait(left)
     return begun.report()
 
 
@@ -88,12 +93,45 @@ async def adrain(dispatcher: Dispatcher, timeout: float | None = None) -> DrainR
     begun = _Begun(dispatcher, timeout)
     for _round in begun.rounds():
         while (hosts := list(dispatcher.busy)) and (left := begun.left()) > 0:
-            host = hosts[0]
-            if host.loop.is_running():
-                await host.drain(left)
-            else:
-                await _in_a_thread(lambda host=host, left=left: _drain_one(dispatcher, host, left), left, dispatcher)
+            await wait_for(functools.partial(_when_idle, dispatcher, hosts[0], left), left)
     return begun.report()
+
+
+def _run(host: Host, seconds: float) -> bool:
+    """Run the loop of ``host``, if nobody does, until nothing is pending there: between two of its runs, or left for good.
+
+    Returns:
+        Whether it could be run.
+    """
+    if host.loop.is_closed() or host.loop.is_running():
+        return False
+    waiting = host.drain(seconds)
+    try:
+        host.loop.run_until_complete(waiting)
+    except RuntimeError:  # somebody has begun to run it, or closed it, in this moment
+        waiting.close()
+        return False
+    return True
+
+
+def _when_idle(dispatcher: Dispatcher, host: Host, seconds: float, then: Callable[[], None]) -> None:
+    """Call ``then`` once nothing is pending on ``host``. A loop that nobody runs is run meanwhile, in a thread of its own."""
+
+    def run() -> None:
+        if _run(host, seconds):
+            then()
+        else:
+            host.when_idle(then)
+
+    if host.loop.is_closed():
+        host.close(dispatcher.background)
+        then()
+        return
+    if not host.loop.is_running():
+        with contextlib.suppress(Exception):  # no thread can be started: its owner may go on with it
+            threading.Thread(target=run, name="otel-llm-bridge-drain", daemon=True).start()
+            return
+    host.when_idle(then)
 
 
 async def drain_loop(dispatcher: Dispatcher, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
@@ -108,38 +146,32 @@ async def drain_loop(dispatcher: Dispatcher, loop: asyncio.AbstractEventLoop, se
 
 
 class ProcessEnd:
-    """The end of the process, for callbacks. It comes in two parts, out of the one budget of `lifetime`.
+    """The end of the process, for callbacks. It comes in parts, out of the one budget of `lifetime`.
 
     The first one is before Python stops its thread pools: a callback that uses ``asyncio.to_thread`` fails
-    afterwards. Threads of the program may still make calls then, so the second one, at the very end, looks again.
+    afterwards. Threads of the program may still make calls then, so there is one at the very end, and one more for
+    the calls that the end of the process has ended.
     """
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
-        #: Called first: they hand over what nobody else will run.
+        #: They hand over what nobody else will run, in this order: what callbacks of one leave behind is the next one's.
         self.feeders: dict[str, Callable[[], None]] = {}
 
     def early(self, deadline: lifetime.Deadline) -> None:
-        """Wait for what is pending now."""
-        self._feed()
-        if self._dispatcher.busy or self._dispatcher.senders:
-            drain(self._dispatcher, deadline.remaining())
-
-    def _feed(self) -> None:
+        """Wait for what is pending now, and for what comes of it."""
         for name, feeder in list(self.feeders.items()):
             with guarded(f"end of the process: {name}"):
                 feeder()
+            # Half of the time: callbacks that hang leave the rest to what is handed over next.
+            drain(self._dispatcher, deadline.remaining() / 2)
+        drain(self._dispatcher, deadline.remaining())
 
-    def late(self, seconds: float) -> None:
+    def late(self, deadline: lifetime.Deadline) -> None:
         """Wait once more; what does not come to its end in time is counted, and said."""
-        self._feed()
-        self.last(seconds)
-
-    def last(self, seconds: float) -> None:
-        """The same for what has come since, such as the calls that the end of the process has ended."""
+        self.early(deadline)
         dispatcher = self._dispatcher
-        pending = drain(dispatcher, seconds).pending
-        if pending:
+        if pending := dispatcher.pending():
             for host in list(dispatcher.busy):
                 host.give_up(OUT_OF_TIME)
             logger.warning(
@@ -147,26 +179,3 @@ class ProcessEnd:
                 OUT_OF_TIME,
                 ", ".join(f"{name} ({count})" for name, count in pending.items()),
             )
-
-
-def _drain_one(dispatcher: Dispatcher, host: Host, seconds: float) -> None:
-    if host.loop.is_closed():
-        host.close(dispatcher.background)
-    elif host.loop.is_running():
-        idle = threading.Event()
-        host.when_idle(idle.set)
-        idle.wait(seconds)
-    else:
-        # A loop that nobody runs: between two `run_until_complete`, or left for good.
-        waiting = host.drain(seconds)
-        try:
-            host.loop.run_until_complete(waiting)
-        except RuntimeError:  # somebody has begun to run it in this moment
-            waiting.close()
-
-
-async def _in_a_thread(function: Any, seconds: float, dispatcher: Dispatcher) -> None:
-    def start(then: Any) -> None:
-        dispatcher.workers.submit(lambda: (function(), then()))
-
-    await wait_for(start, seconds)

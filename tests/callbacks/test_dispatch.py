@@ -531,6 +531,61 @@ def test_drain_reports_what_is_pending(dispatcher: Dispatcher) -> None:
     assert callbacks.drain(10).completed == 1
 
 
+def _left_pending(loop: asyncio.AbstractEventLoop, callback: Any) -> None:
+    callbacks.register(callback, mode="tracked")
+
+    async def begin() -> None:
+        callbacks.begin(is_async=True).emit("success", told(n=1))
+
+    loop.run_until_complete(begin())
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_drain_of_a_loop_that_nobody_runs(dispatcher: Dispatcher, is_async: bool) -> None:
+    """In a thread with a loop of its own, too, a drain completes what is pending on another loop, which nobody runs."""
+    recorder = Recorder(0.05)
+    loop = asyncio.new_event_loop()
+    _left_pending(loop, recorder.asynchronous())
+
+    async def main() -> callbacks.DrainReport:
+        return await callbacks.adrain(10) if is_async else callbacks.drain(10)
+
+    report = asyncio.run(main())
+    assert (report.complete, report.completed, recorder.seen) == (True, 1, [(1, "success")])
+    loop.close()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_drain_without_a_thread(dispatcher: Dispatcher, is_async: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where that takes a thread, and none can be started, a drain waits without looking over and over, and says what is left."""
+    looked: list[int] = []
+
+    class Loop(asyncio.SelectorEventLoop):
+        def is_running(self) -> bool:
+            looked.append(1)
+            return super().is_running()
+
+    recorder = Recorder(0.01)
+    loop = Loop()
+    _left_pending(loop, recorder.asynchronous())
+
+    async def main() -> callbacks.DrainReport:
+        return await callbacks.adrain(0.2) if is_async else callbacks.drain(0.2)
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    looked.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        report = asyncio.run(main())
+    assert (report.complete, list(report.pending.values())) == (False, [1])
+    assert len(looked) < 20
+    assert callbacks.drain(10).complete
+    assert recorder.seen == [(1, "success")]
+    loop.close()
+
+
 async def test_spans(make_dispatcher: Any) -> None:
     """When asked for, each run is a span that is linked to the call's, with mode, point, and the error's type."""
     exporter = InMemorySpanExporter()

@@ -195,16 +195,58 @@ if how.endswith("fork"):
 """
 
 
+def _errors_of(source: str, provider: FakeProvider, how: str, sink: Sink) -> str:
+    environ = {"PYTHONPATH": str(Path(__file__).parents[2]), "OTEL_LLM_BRIDGE_EXIT_TIMEOUT": "30"}  # for a busy machine, too
+    program = subprocess.run(
+        [sys.executable, "-c", source, provider.at("ok", "/v1"), how, f"{sink.url}/audit"],
+        env={**os.environ, **environ}, timeout=120, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert program.returncode == 0, program.stderr
+    return program.stderr
+
+
 @pytest.mark.parametrize(
     ("how", "expected"),
     [("exit", 1), ("fork", 3), pytest.param("own", 3, marks=THREADS_AT_EXIT), pytest.param("own, fork", 5, marks=THREADS_AT_EXIT)],
 )
 def test_sent_at_the_end(how: str, expected: int, provider: FakeProvider, sink: Sink) -> None:
     """What is collected when the process or a child of it ends is sent, once; also of one that LiteLLM has in its own list."""
-    program = subprocess.run(
-        [sys.executable, "-c", PROGRAM, provider.at("ok", "/v1"), how, f"{sink.url}/audit"],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}, timeout=60, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert program.returncode == 0, program.stderr
-    assert [entry["status"] for entry in sink.entries()] == ["success"] * expected, program.stderr
+    errors = _errors_of(PROGRAM, provider, how, sink)
+    assert [entry["status"] for entry in sink.entries()] == ["success"] * expected, errors
     assert len({entry["id"] for entry in sink.entries()}) == expected
+
+
+LATE = """
+import asyncio, sys, time
+import litellm
+import otel_llm_bridge
+from litellm.integrations.generic_api.generic_api_callback import GenericAPILogger
+from opentelemetry.sdk.trace import TracerProvider
+
+otel_llm_bridge.instrument(tracer_provider=TracerProvider(shutdown_on_exit=False), strict=True)
+arguments = dict(model="openai/gpt-4o-mini", messages=[{"role": "user", "content": "Hello"}], api_base=sys.argv[1], api_key="sk-test")
+
+class Own(GenericAPILogger):
+    async def async_log_success_event(self, *args, **kwargs):
+        await asyncio.sleep(0.5)
+        await super().async_log_success_event(*args, **kwargs)
+
+async def own():
+    litellm.callbacks = [Own(endpoint=sys.argv[3], headers={"x": "y"})]
+
+asyncio.run(own())
+litellm.success_callback = [lambda *told: time.sleep(0.5)]  # in a thread of LiteLLM's
+if sys.argv[2] == "call":
+    litellm.completion(**arguments)
+else:
+    stream = litellm.completion(**arguments, stream=True)
+    next(stream), next(stream), next(stream)
+"""
+
+
+@THREADS_AT_EXIT
+@pytest.mark.parametrize("what", ["call", "stream"])
+def test_collected_during_the_end(what: str, provider: FakeProvider, sink: Sink) -> None:
+    """What is collected only when the process is ending is sent, too: handlers take their time, a stream was still open."""
+    errors = _errors_of(LATE, provider, what, sink)
+    assert [entry["status"] for entry in sink.entries()] == ["success"], errors
