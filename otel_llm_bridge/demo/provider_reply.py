@@ -27,7 +27,7 @@ _FILLER: Final = ["one", "two", "three", "four", "five", "six", "seven", "eight"
 _REASONING: Final = "First I read the question, then I recall the fact, then I answer it."
 _TOKEN: Final = re.compile(r"\w+|[^\w\s]")
 #: Where the texts of a request are, in every API that the provider speaks.
-_PROMPT_KEYS: Final = ("system", "systemInstruction", "system_instruction", "instructions", "messages", "prompt", "input", "contents", "query", "documents")
+_PROMPT_KEYS: Final = ("system", "systemInstruction", "system_instruction", "instructions", "messages", "prompt", "input", "contents", "query", "documents", "state")
 _TEXT_KEYS: Final = ("text", "content", "parts", "output")
 
 

@@ -58,7 +58,7 @@ _ROUTES: Final = tuple(
         (r"/interactions", _INTERACTIONS, others.interactions),
         (r"/rerank", _COHERE, others.rerank),
         (r"/ocr", OPENAI, others.ocr),
-        (r"/ai/run/[^/]+", OPENAI, others.extraction),
+        (r"/ai/run/.+", OPENAI, others.extraction),
     )
 )
 
