@@ -180,7 +180,12 @@ def install(settings: Settings, get_tracer: Callable[[], Tracer] | None = None) 
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(before=dispatcher.before_fork, after_in_parent=dispatcher.after_fork_in_parent)
         with contextlib.suppress(AttributeError, RuntimeError):
-            threading._register_atexit(lambda: lifetime.early(process_end.early) if _installed else None)  # type: ignore[attr-defined]
+            threading._register_atexit(lambda: lifetime.early(_early) if _installed else None)  # type: ignore[attr-defined]
+
+
+def _early(deadline: lifetime.Deadline) -> None:
+    # As before a freeze: also what LiteLLM's threads are still to tell, which takes Python's thread pools (a host name's address).
+    freeze.finish(deadline.remaining() / lifetime.SHARE[Stage.DRAIN_CALLBACKS])
 
 
 def uninstall() -> None:
