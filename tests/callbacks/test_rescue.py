@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import litellm
 import pytest
 from litellm.integrations.custom_logger import CustomLogger
+from packaging.version import Version
 
 from otel_llm_bridge import callbacks, invocation, streams
 from otel_llm_bridge.demo.provider import FakeProvider
@@ -358,10 +361,15 @@ def test_router_still_told(provider: FakeProvider) -> None:
     async def main() -> None:
         with contextlib.suppress(litellm.InternalServerError):
             await router.acompletion(model="group", messages=MESSAGES)
-        cooled = await _async_get_cooldown_deployments(litellm_router_instance=router, parent_otel_span=None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # since LiteLLM 1.109 a Router's own context is wanted
+            cooled = await _async_get_cooldown_deployments(litellm_router_instance=router, parent_otel_span=None)
         assert len(cooled) == 1
 
     asyncio.run(main())
+
+
+_KEEPS_ROUTERS = Version(version("litellm")) < Version("1.109")
 
 
 class TestLists:
@@ -419,7 +427,7 @@ class TestLists:
 
     @pytest.mark.parametrize("bridge", [False, True])
     def test_dead_routers(self, bridge: bool, the_dispatcher: Any, provider: FakeProvider) -> None:
-        """LiteLLM's lists keep dropped Routers alive; with the bridge on they do not."""
+        """LiteLLM's lists keep dropped Routers alive, until 1.109; with the bridge on they do not."""
         arguments = Calls(provider).arguments()
         arguments.pop("messages")
         alive: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -427,7 +435,7 @@ class TestLists:
             for _ in range(20):
                 alive.add(litellm.Router([{"model_name": "group", "litellm_params": arguments}]))
             gc.collect()
-            assert len(alive) == (0 if bridge else 20)
+            assert len(alive) == (0 if bridge or not _KEEPS_ROUTERS else 20)
 
 
 @pytest.mark.slow

@@ -406,7 +406,10 @@ def test_calls_in_a_stream(name: str, make_bridge: Callable[..., Bridge]) -> Non
     import openai
 
     deltas, expected = _CALLS[name]
-    chunks = [{"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    chunks: list[dict[str, Any]] = [
+        {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [{"index": 0, "delta": delta}]} for delta in deltas
+    ]
+    chunks[-1]["choices"][0]["finish_reason"] = "stop"  # without one a newer LiteLLM takes the stream for cut off
     text = "".join(f"data: {said}\n\n" for said in (*map(json.dumps, chunks), "[DONE]"))
     answer = httpx.Response(200, headers={"content-type": "text/event-stream"}, text=text)
     http = httpx.Client(transport=httpx.MockTransport(lambda _request: answer))
