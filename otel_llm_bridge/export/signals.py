@@ -160,8 +160,11 @@ def _deliver_then_raise_again(signum: int) -> None:
         _finished = True
         _over.release()
         # Only the main thread may set a signal's action, so it is sent the signal once more.
-        os.kill(os.getpid(), signum)
-        time.sleep(_GRACE)
+        # Again and again: one that comes while the last one is still being taken may leave the main thread asleep.
+        until = time.monotonic() + _GRACE
+        while time.monotonic() < until:
+            os.kill(os.getpid(), signum)
+            time.sleep(_HOLD)
         logger.debug("the main thread did not act on signal %d", signum)
         os._exit(128 + signum)
 
