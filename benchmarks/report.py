@@ -50,26 +50,27 @@ def per_chunk(result: Result, callee: str, name: str) -> float | None:
 
 
 class Goal(NamedTuple):
-    """One goal: the least, the aim, and how it is read out of a result."""
+    """One goal: the least, the aim, and how it is read out of a result; what the floor has there, where the goal is no ratio to it."""
 
     name: str
     least: float
     aim: float
     unit: str
     read: Callable[[Result], float | None]
+    by_hand: Callable[[Result], float | None] = lambda _result: None
 
 
 def _quotient(a: float | None, b: float | None) -> float | None:
     return None if a is None or not b else a / b
 
 
-def _latency(result: Result) -> float | None:
+def _latency(result: Result, name: str = "ours") -> float | None:
     import statistics
 
     samples = result.get("litellm", {}).get("samples", {}).get("mock, sync", {})
-    if not samples.get("ours"):
+    if not samples.get(name):
         return None
-    pairs = zip(samples["ours"], samples["none"], strict=True)
+    pairs = zip(samples[name], samples["none"], strict=True)
     return 100 * statistics.median(mine["wall"] / none["wall"] - 1 for mine, none in pairs)
 
 
@@ -82,8 +83,8 @@ GOALS: Final = (
     Goal("total CPU of a call ÷ floor", 0.90, 0.50, "", lambda r: ratio(r, "trivial", "wrapper", "ours")),
     Goal("the same, in front of the stock pipeline", 0.90, 0.50, "", lambda r: ratio(r, "trivial", "wrapper", "ours on the SDK")),
     Goal("caller's thread ÷ the floor's", 0.60, 0.25, "", lambda r: _quotient(us(r, "trivial", "wrapper", "ours", "thread"), us(r, "trivial", "wrapper", "by hand", "thread"))),
-    Goal("median latency over a mock call", 10, 5, "%", _latency),
-    Goal("per chunk", 0.10, 0.05, "µs", lambda r: per_chunk(r, "trivial", "ours")),
+    Goal("median latency over a mock call", 10, 5, "%", _latency, lambda r: _latency(r, "by hand")),
+    Goal("per chunk", 0.10, 0.05, "µs", lambda r: per_chunk(r, "trivial", "ours"), lambda r: per_chunk(r, "trivial", "by hand")),
     Goal("200 messages with content ÷ floor with content", 0.60, 0.45, "", lambda r: ratio(r, "trivial", "200 messages", "ours + content")),
     Goal(
         "100 kB prompt, content off ÷ our short prompt", 1.3, 1.1, "",
@@ -149,9 +150,12 @@ def _goals(result: Result) -> str:
     for goal in GOALS:
         value = goal.read(result)
         rows.append(
-            [goal.name, f"{goal.least:g} {goal.unit}", f"{goal.aim:g} {goal.unit}", f"{_number(value)} {goal.unit}", _verdict(goal, value)]
+            [
+                goal.name, f"{goal.least:g} {goal.unit}", f"{goal.aim:g} {goal.unit}", f"{_number(value)} {goal.unit}",
+                f"{_number(goal.by_hand(result))}", _verdict(goal, value),
+            ]
         )
-    return _table(["goal", "the least", "the aim", "measured", "reached"], rows)
+    return _table(["goal", "the least", "the aim", "measured", "by hand", "reached"], rows)
 
 
 def text(result: Result) -> str:
