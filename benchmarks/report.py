@@ -152,7 +152,7 @@ def _goals(result: Result) -> str:
         rows.append(
             [
                 goal.name, f"{goal.least:g} {goal.unit}", f"{goal.aim:g} {goal.unit}", f"{_number(value)} {goal.unit}",
-                f"{_number(goal.by_hand(result))}", _verdict(goal, value),
+                f"{_number(goal.by_hand(result))} {goal.unit}", _verdict(goal, value),
             ]
         )
     return _table(["goal", "the least", "the aim", "measured", "by hand", "reached"], rows)

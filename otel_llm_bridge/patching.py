@@ -9,7 +9,6 @@ attribute, by wrapt.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import inspect
 import sys
@@ -57,11 +56,13 @@ class Target(NamedTuple):
         return owner, name, getattr(owner, name)
 
     def _module(self) -> types.ModuleType:
-        *newer, oldest = self.module.split("|")
-        for module in newer:
-            with contextlib.suppress(ImportError):
+        missing = ImportError(self.module)
+        for module in self.module.split("|"):
+            try:
                 return sys.modules.get(module) or importlib.import_module(module)
-        return sys.modules.get(oldest) or importlib.import_module(oldest)
+            except ImportError as error:
+                missing = error
+        raise missing
 
     def __str__(self) -> str:
         return f"{self.module}.{self.path}"

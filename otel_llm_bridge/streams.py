@@ -59,15 +59,15 @@ class StreamRecorder:
         invocation.suspend(self.end)
         reaper.start()
 
-    def saw(self) -> None:
-        """The caller is given one more chunk, the last one by now, and somebody wants to know."""
+    def saw(self, chunk: Any) -> None:
+        """The caller is given one more chunk, and somebody wants to know."""
         try:
             if len(self.clocks) == 1:
                 self.attentive = self._chunk_events or self._reader.every
                 self.invocation.event(names.EVENT_FIRST_CHUNK)
             elif self._chunk_events:
                 self.invocation.event(names.EVENT_CHUNK, {names.EVENT_CHUNK_INDEX: len(self.clocks) - 1})
-            self._feed(self.last)
+            self._feed(chunk)
         except Exception as error:  # not `guarded`: this may run for each chunk
             fault("chunk", error)
 
@@ -192,7 +192,7 @@ def _next(self: StreamProxy) -> Any:
     recorder.clocks.append(perf_counter())
     recorder.last = chunk
     if recorder.attentive:
-        recorder.saw()
+        recorder.saw(chunk)
     if recorder.invocation.owed is not None:
         settle_owed(recorder.invocation)
     return chunk
@@ -212,7 +212,7 @@ async def _anext(self: StreamProxy) -> Any:
     recorder.clocks.append(perf_counter())
     recorder.last = chunk
     if recorder.attentive:
-        recorder.saw()
+        recorder.saw(chunk)
     if recorder.invocation.owed is not None:
         await asettle_owed(recorder.invocation)
     return chunk

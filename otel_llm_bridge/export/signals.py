@@ -103,7 +103,8 @@ def hold_main_thread() -> None:
     if _number and not _holding:
         _holding = True
         with contextlib.suppress(RuntimeError):  # too late for a thread: then it is not held
-            _thread.start_new_thread(_hold, ())
+            # A handler is the one thing that can stop the main thread.
+            _thread.start_new_thread(_send_again, (_number, lambda: _finished))
 
 
 def end_if_signalled() -> None:
@@ -144,10 +145,10 @@ def _on_default_action(signum: int, frame: object) -> None:
                 _default_action(signum)
 
 
-def _hold() -> None:
-    while not _finished:
-        # A handler is the one thing that can stop the main thread.
-        os.kill(os.getpid(), _number)
+def _send_again(signum: int, is_over: Callable[[], bool]) -> None:
+    """Again and again: a signal that comes while the last one is still being taken may leave the main thread asleep."""
+    while not is_over():
+        os.kill(os.getpid(), signum)
         time.sleep(_HOLD + _LET_GO)
 
 
@@ -160,11 +161,8 @@ def _deliver_then_raise_again(signum: int) -> None:
         _finished = True
         _over.release()
         # Only the main thread may set a signal's action, so it is sent the signal once more.
-        # Again and again: one that comes while the last one is still being taken may leave the main thread asleep.
         until = time.monotonic() + _GRACE
-        while time.monotonic() < until:
-            os.kill(os.getpid(), signum)
-            time.sleep(_HOLD)
+        _send_again(signum, lambda: time.monotonic() >= until)
         logger.debug("the main thread did not act on signal %d", signum)
         os._exit(128 + signum)
 

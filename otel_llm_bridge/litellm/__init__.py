@@ -66,14 +66,15 @@ def _driver(begin: Callable[..., Any], function: Callable[..., Any]) -> Wrapper:
 
 def _positional(function: Any) -> tuple[str, ...]:
     """Names of what ``function`` may be given by place. Some async ones take ``*args`` for the sync one, which has the names."""
-    beside = inspect.unwrap(function).__globals__
+    beside = getattr(inspect.unwrap(function), "__globals__", {})  # what is compiled has none
     for candidate in (function, beside.get(function.__name__.removeprefix("a"))):
         parameters = inspect.signature(candidate).parameters.values() if callable(candidate) else ()
-        names = [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD]
+        names = [parameter.name for parameter in parameters if parameter.kind in _BY_PLACE]
         if names:
             return tuple(names)
     return _OF_NATIVE
 
 
+_BY_PLACE: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 #: Of what newer versions hand on to native code, as OCR.
 _OF_NATIVE: Final = ("model", "document")

@@ -177,7 +177,8 @@ def _images(conversation: Conversation, value: Any) -> None:
         parts.media("image", item) if isinstance(item, str) else parts.blob("image", get(item, "base64") or "", get(item, "content_type"))
         for item in items
     ]
-    conversation.input_messages.append({"role": "user", "parts": found})
+    if found:
+        conversation.input_messages.append({"role": "user", "parts": found})
 
 
 def _tools(conversation: Conversation, value: Any) -> None:

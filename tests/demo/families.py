@@ -58,7 +58,7 @@ class Family:
 
 
 #: Not every supported version has every family.
-_LITELLM: Final = tuple(int(number) for number in version("litellm").split(".")[:2])
+LITELLM: Final = tuple(int(number) for number in version("litellm").split(".")[:2])
 
 _AUDIO: Final = ("speech.mp3", b"\xff\xfb\x90\x00" + bytes(413), "audio/mpeg")
 _CHAT: Final = {"messages": [*MESSAGES]}
@@ -115,7 +115,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
     *_both("rerank", "litellm.rerank", "cohere/rerank-v3.5", _RERANK, base=""),
     *_both("moderation", "litellm.moderation", "omni-moderation-latest", {"input": PROMPT}),
     *_both("ocr", "litellm.ocr", "mistral/mistral-ocr-latest", _PDF),
-    *(_both("extraction", "litellm.extraction", "cloudflare/clairic", _FIELDS, base="") if _LITELLM >= (1, 109) else ()),
+    *(_both("extraction", "litellm.extraction", "cloudflare/clairic", _FIELDS, base="") if LITELLM >= (1, 109) else ()),
     *_both("generate_content", "litellm.google_genai.generate_content", "gemini/gemini-2.5-flash", _GOOGLE, base="/v1beta"),
     *_both("generate_content_stream", "litellm.google_genai.generate_content_stream", "gemini/gemini-2.5-flash", _GOOGLE, streams=True, base="/v1beta"),
     *_both("interactions", "litellm.interactions.create", "gemini/gemini-2.5-flash", {"input": PROMPT}, base=""),

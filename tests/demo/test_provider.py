@@ -5,7 +5,6 @@ from __future__ import annotations
 import array
 import asyncio
 import base64
-import importlib.metadata
 import json
 import urllib.request
 from typing import Any
@@ -16,7 +15,7 @@ from otel_llm_bridge.demo.provider import FakeProvider
 from otel_llm_bridge.demo.provider_reply import tokens
 
 from .calls import make
-from .families import API_KEY, BY_NAME, FAMILIES, MESSAGES, PROMPT, Family
+from .families import API_KEY, BY_NAME, FAMILIES, LITELLM, MESSAGES, PROMPT, Family
 
 ANSWER = "The capital of France is Paris, on the river Seine."
 #: What a result shows in which nobody speaks of Paris.
@@ -87,7 +86,7 @@ def test_streams_break_in_the_middle(name: str, behaviour: str, provider: FakePr
     import httpx
     import openai
 
-    if (name, behaviour) == ("acompletion-stream", "stream-broken-3") and _version() < (1, 106):
+    if (name, behaviour) == ("acompletion-stream", "stream-broken-3") and LITELLM < (1, 106):
         pytest.skip("this LiteLLM's async transport takes a reset for the end of the stream")
     got, error = make(BY_NAME[name], provider, behaviour, timeout=1)
     if error is None:
@@ -97,10 +96,6 @@ def test_streams_break_in_the_middle(name: str, behaviour: str, provider: FakePr
         # LiteLLM leaves the errors of its HTTP client as they are in the streams of the Responses API.
         assert isinstance(error, (openai.APIError, httpx.TransportError))
     assert 0 < len(got) <= 3
-
-
-def _version() -> tuple[int, ...]:
-    return tuple(int(part) for part in importlib.metadata.version("litellm").split(".")[:2])
 
 
 def test_usage_has_every_part(provider: FakeProvider, litellm: Any) -> None:

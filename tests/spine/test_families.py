@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
@@ -65,15 +64,11 @@ def test_arguments_by_place(name: str, places: tuple[str, ...], bridge: Bridge, 
     made = family.kwargs(provider)
     placed = [made.pop(place) for place in places]
     answer = family.callable()(*placed, **made)
-    assert asyncio.run(_awaited(answer)) if family.is_async else answer
+    assert asyncio.run(answer) if family.is_async else answer
     span = bridge.span()
     attributes = dict(span.attributes or {})
     assert attributes["gen_ai.request.model"] == family.model.partition("/")[2]
     assert span.name == f"{attributes['gen_ai.operation.name']} {attributes['gen_ai.request.model']}"
-
-
-async def _awaited(answer: Any) -> Any:
-    return await answer
 
 
 @pytest.mark.parametrize("family", _ROWS)
