@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypedDict
 
 from opentelemetry import context as context_api
 
+from .contexts import attach, current_context, detach
 from .guard import fault, guarded, report
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class Invocation:
     def __enter__(self) -> Invocation:
         try:
             context = self.inside()
-            self._attached = context_api.attach(context), context
+            self._attached = attach(context), context
         except Exception as error:
             fault("context", error)
         return self
@@ -221,18 +222,8 @@ class Invocation:
 
 def current() -> Invocation | None:
     """The invocation that the running code belongs to, finished or not."""
-    found = context_api.get_current().get(_CURRENT)
+    found = current_context().get(_CURRENT)
     return found if isinstance(found, Invocation) else None
-
-
-def detach(token: Any, context: Context) -> None:
-    """Detach ``context`` if it is still the current one.
-
-    A coroutine or generator may be closed from another task, or by the garbage collector: its token
-    belongs to a context that is not current there, and detaching would log an error for nothing.
-    """
-    if context_api.get_current() is context:
-        context_api.detach(token)
 
 
 def open_invocations() -> Iterator[Invocation]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import context as context_api
 from opentelemetry import trace
 
+from .contexts import current_context
 from .guard import guarded, logger
 from .importing import when_imported
 from .invocation import current
@@ -87,7 +88,7 @@ _INFERENCE: Final = frozenset({gen_ai.CHAT, gen_ai.TEXT_COMPLETION, gen_ai.GENER
 #: Context keys by which instrumentations tell each other to keep quiet.
 _TRACELOOP_KEY: Final = "suppress_language_model_instrumentation"
 _UTILITIES_KEY: Final = "opentelemetry.genai.client.inference.context"
-_UTILITIES_KEYS: Final = (_UTILITIES_KEY, "opentelemetry.genai.inference_span", "opentelemetry.genai.inference_context")
+_UTILITIES_KEYS: Final = frozenset({_UTILITIES_KEY, "opentelemetry.genai.inference_span", "opentelemetry.genai.inference_context"})
 
 #: What we have set under the key of the utilities: finding it again says nothing of others.
 _MINE: Final = context_api.create_key("otel_llm_bridge-utilities")
@@ -127,11 +128,10 @@ class Neighbours:
         """Whether the caller's own span says already that a model is called."""
         if self.policy == NEST:
             return False
-        context = context_api.get_current()
+        context = current_context()
         mine = context.get(_MINE)
-        for key in _UTILITIES_KEYS:
-            if context.get(key) not in (None, mine):
-                return True
+        if not _UTILITIES_KEYS.isdisjoint(context) and any(context.get(key) not in (None, mine) for key in _UTILITIES_KEYS):
+            return True
         span: Any = trace.get_current_span(context)
         if not span.is_recording():
             return False

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import context as context_api
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
+from .contexts import current_context
 from .invocation import Invocation
 from .semconv import gen_ai, http
 from .semconv import litellm as names
@@ -58,7 +59,7 @@ class Request(Invocation):
 
 def current() -> Request | None:
     """The request that the running code belongs to, if it is still served."""
-    return _open_request(context_api.get_current())
+    return _open_request(current_context())
 
 
 def _open_request(context: context_api.Context) -> Request | None:

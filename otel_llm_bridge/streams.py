@@ -14,11 +14,10 @@ from operator import sub
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from opentelemetry import context as context_api
-
+from .contexts import attach, detach, release
 from .drivers import asettle_owed, settle_owed
 from .guard import fault, guarded, never_raises
-from .invocation import Invocation, detach
+from .invocation import Invocation
 from .reaper import reaper
 from .semconv import litellm as names
 from .transparent import Transparent, special_methods, subclass
@@ -106,7 +105,7 @@ class StreamRecorder:
                 facts["time_to_first_chunk"] = clocks[0] - invocation.clock
                 # Seconds from each chunk to the next, for the metrics.
                 invocation.kept["chunk_gaps"] = array("d", map(sub, clocks[1:], clocks))
-            token = context_api.attach(self.context)
+            token = attach(self.context)
             try:
                 if not self.attentive:
                     self._feed(self.last)
@@ -180,7 +179,7 @@ _ENDINGS: Final = {"close": _closing, "aclose": _aclosing}
 
 def _next(self: StreamProxy) -> Any:
     recorder = self._self_recorder
-    token = context_api.attach(recorder.context)
+    token = attach(recorder.context)
     try:
         chunk = self._self_target.__next__()
     except BaseException as error:
@@ -188,7 +187,7 @@ def _next(self: StreamProxy) -> Any:
         recorder.raised(error)
         settle_owed(recorder.invocation, error)
         raise
-    context_api.detach(token)  # on the thread that attached it, before anything else runs there
+    release(token)  # on the thread that attached it, before anything else runs there
     recorder.clocks.append(perf_counter())
     recorder.last = chunk
     if recorder.attentive:
@@ -200,7 +199,7 @@ def _next(self: StreamProxy) -> Any:
 
 async def _anext(self: StreamProxy) -> Any:
     recorder = self._self_recorder
-    token = context_api.attach(recorder.context)
+    token = attach(recorder.context)
     try:
         chunk = await self._self_target.__anext__()
     except BaseException as error:

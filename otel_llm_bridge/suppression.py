@@ -8,6 +8,8 @@ from typing import Final
 
 from opentelemetry import context as context_api
 
+from .contexts import attach, current_context, release
+
 _SUPPRESSED: Final = context_api.create_key("otel_llm_bridge-suppressed")
 # The API's key got its public helper, and its name without "-key", at different times.
 _SUPPRESSING: Final = frozenset(
@@ -18,11 +20,11 @@ _SUPPRESSING: Final = frozenset(
 @contextmanager
 def suppressed() -> Generator[None, None, None]:
     """Record nothing of the calls that are made in the block: no span, no event, no metric."""
-    token = context_api.attach(suppressed_context())
+    token = attach(suppressed_context())
     try:
         yield
     finally:
-        context_api.detach(token)
+        release(token)
 
 
 def suppressed_context() -> context_api.Context:
@@ -32,5 +34,5 @@ def suppressed_context() -> context_api.Context:
 
 def is_suppressed() -> bool:
     """Whether the running code is in a `suppressed` block, or in one of OpenTelemetry's own."""
-    context = context_api.get_current()
+    context = current_context()
     return not _SUPPRESSING.isdisjoint(context) and any(context.get(key) for key in _SUPPRESSING)

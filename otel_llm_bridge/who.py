@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import baggage
 from opentelemetry import context as context_api
 
+from .contexts import attach, current_context, release
 from .guard import logger
 from .semconv import gen_ai
 
@@ -40,7 +41,7 @@ def attributes(
         tags: as ``litellm.tags``, after those of the blocks around.
         **more: as ``litellm.metadata.{name}``, where the option ``metadata_keys`` lists the name.
     """
-    outer = context_api.get_value(_ATTRIBUTES)
+    outer = current_context().get(_ATTRIBUTES)
     facts: Values = dict(outer) if isinstance(outer, dict) else {}
     if user is not None:
         facts["end_user"] = str(user)
@@ -50,11 +51,11 @@ def attributes(
         facts["tags"] = [*facts.get("tags", ()), *map(str, [tags] if isinstance(tags, str) else tags)]
     if more:
         facts["metadata"] = {**facts.get("metadata", {}), **more}
-    token = context_api.attach(context_api.set_value(_ATTRIBUTES, facts))
+    token = attach(context_api.set_value(_ATTRIBUTES, facts))
     try:
         yield
     finally:
-        context_api.detach(token)
+        release(token)
 
 
 #: Names that the baggage of a request may already have, and what they are here.
@@ -83,7 +84,7 @@ class Who:
 
         All of them are labels, wherever they come from: without keys, and short.
         """
-        ambient = context_api.get_value(_ATTRIBUTES)
+        ambient = current_context().get(_ATTRIBUTES)
         values: Values = self._from_baggage() if self._baggage else {}
         if isinstance(ambient, dict):
             values.update({name: value for name, value in ambient.items() if name != "metadata"})

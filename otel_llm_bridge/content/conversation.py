@@ -56,14 +56,14 @@ class TextMessage(dict[str, Any]):
     """A message that is nothing but one text, made by `said`. Shared: whoever wants to change it makes a copy.
 
     Attributes:
-        told: what the last policy made of it: the policy, the keys that it knew, JSON text.
+        told: what a policy made of it last: its mark (which policy, knowing which keys), and JSON text.
     """
 
     __slots__ = ("told",)
 
     def __init__(self, role: str, content: str) -> None:
         super().__init__(role=role, parts=[text(content)])
-        self.told: tuple[Any, tuple[str, ...], str] | None = None
+        self.told: tuple[object, str] = (None, "")
 
 
 #: Characters of a text that is remembered: those of a history come again with each of its calls.
@@ -72,15 +72,15 @@ _PLAIN_ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
 
 
 def _short(role: Any, content: Any) -> TextMessage:
-    if type(role) is str and role in _PLAIN_ROLES and content:
+    if type(role) is str and role in _PLAIN_ROLES and type(content) is str and 0 < len(content) <= SHORT:
         return TextMessage(role, content)
-    raise ValueError("nothing but a text")
+    raise ValueError("nothing but a short text")
 
 
-#: ``(role, content)`` -> a message of that text, the same object each time. ``content`` is a text no longer than `SHORT`.
+#: ``(role, content)`` -> a message of that text, the same object each time.
 #:
 #: Raises:
-#:     TypeError, ValueError: the role is not one that says a plain text, or there is no text.
+#:     TypeError, ValueError: the role is not one that says a plain text, or there is no text no longer than `SHORT`.
 short_text: Final = lru_cache(maxsize=512)(_short)
 
 

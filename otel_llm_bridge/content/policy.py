@@ -6,7 +6,8 @@ import dataclasses
 import json
 import traceback
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import redactors
@@ -15,7 +16,7 @@ from ..shortening import cut, shorten
 from . import conversation as parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from ..redactors import Redactor
     from ..settings import Settings
@@ -44,10 +45,17 @@ class Document:
         return found
 
 
+_ONLY_TEXT_MESSAGES, _TOLD = {parts.TextMessage}.issuperset, attrgetter("told")
 _dump: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-@dataclasses.dataclass(frozen=True)
+@lru_cache(maxsize=256)
+def _knowing(policy: ContentPolicy, secrets: tuple[str, ...]) -> object:
+    """What marks texts that ``policy`` has redacted knowing ``secrets``: the same object for the same two."""
+    return object()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class ContentPolicy:
     """What is recorded of a call's content, and where.
 
@@ -107,18 +115,26 @@ class ContentPolicy:
         secrets = conversation.secrets
         return {name: Document(self._told(document, secrets), self.max_bytes) for name, document in conversation.documents().items()}
 
-    def _told(self, document: list[Any], secrets: tuple[str, ...]) -> list[str]:
+    def _told(self, document: list[Any], secrets: tuple[str, ...]) -> Sequence[str]:
         """JSON of redacted items. Of a text that comes again it is known, unless a redactor wants to see it each time."""
-        found: list[str] = []
-        for item in document:
-            if type(item) is not parts.TextMessage or self.redactor is not None:
-                found.append(_dump(self._message(item, secrets)))
-                continue
-            known = item.told
-            if known is None or known[0] is not self or known[1] != secrets:
-                known = item.told = (self, secrets, _dump(self._message(item, secrets)))
-            found.append(known[2])
-        return found
+        if self.redactor is not None:
+            return [_dump(self._message(item, secrets)) for item in document]
+        by = _knowing(self, secrets)
+        if _ONLY_TEXT_MESSAGES(map(type, document)):
+            # A history of which all is known, and long: so no step of Python's for each.
+            marks, texts = zip(*map(_TOLD, document), strict=True)
+            if marks.count(by) == len(marks):
+                return texts
+        return [self._told_once(item, secrets, by) for item in document]
+
+    def _told_once(self, item: Any, secrets: tuple[str, ...], by: object) -> str:
+        if type(item) is not parts.TextMessage:
+            return _dump(self._message(item, secrets))
+        mark, text = item.told
+        if mark is not by:
+            text = _dump(self._message(item, secrets))
+            item.told = by, text
+        return text
 
     def redact(self, value: Any) -> Any:
         """A copy of a document or a text with the redactor run over what it says."""

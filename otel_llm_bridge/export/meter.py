@@ -9,12 +9,10 @@ AlignedHistogramBucketExemplarReservoir) and metrics/data-model.md.
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
 import time
-from bisect import bisect_left
-from collections import Counter as _Tally
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -179,14 +177,14 @@ class BucketHistogram(_Instrument):
             for amount in others:
                 self._stock.record(amount, labels, context)
         if others:
-            buckets = _Tally(map(functools.partial(bisect_left, self._bounds), others))
+            ordered = sorted(others)
+            up_to = [0, *(bisect_right(ordered, bound) for bound in self._bounds), len(ordered)]
             with self._lock:
                 point = self._points.get(id(labels)) or self._add(labels)
-                for bucket, count in buckets.items():
-                    point.counts[bucket] += count
+                point.counts = [count + upper - lower for count, lower, upper in zip(point.counts, up_to, up_to[1:], strict=False)]
                 point.sum = sum(others, point.sum)
-                point.smallest = min(point.smallest, *others)
-                point.largest = max(point.largest, *others)
+                point.smallest = min(point.smallest, ordered[0])
+                point.largest = max(point.largest, ordered[-1])
         self.take(last, labels, context, span)
 
     def _new(self, labels: Labels) -> _Buckets:

@@ -73,13 +73,11 @@ def first(source: Any, paths: tuple[str, ...]) -> Any:
 
 def clean(facts: Facts) -> Facts:
     """Without what is not there, and without values of types that no attribute has."""
-    if _CLEAN.issuperset(map(type, facts.values())) and [] not in facts.values():
-        return facts
     return {
         name: value
         for name, value in facts.items()
-        if isinstance(value, (str, int, float)) or (isinstance(value, list) and value)
+        if value is not None and (value.__class__ in _PLAIN or isinstance(value, (str, int, float)) or (isinstance(value, list) and value))
     }
 
 
-_CLEAN: Final = frozenset({str, int, float, bool, list})
+_PLAIN: Final = frozenset({str, int, float, bool})

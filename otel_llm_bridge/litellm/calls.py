@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as context_api
 
+from ..contexts import current_context
 from ..guard import guarded
 from ..invocation import Invocation, current
 from ..logical import LogicalCall, Plan
@@ -227,7 +228,7 @@ class Calls:
 
     def _claim(self, request: dict[str, Any]) -> dict[str, Any]:
         """What the Router has planned for this call, if it is the attempt and not a call beside it."""
-        plan = context_api.get_value(_PLAN)
+        plan = current_context().get(_PLAN)
         if not isinstance(plan, Plan) or plan.claimed or plan.call.finished:
             return {}
         deployment = access.first(request, ("model_info.id", "metadata.model_info.id", "litellm_metadata.model_info.id"))

@@ -77,9 +77,9 @@ def said_by_model(message: Any) -> list[Part]:
 
 
 def _message(message: Any) -> Message:
-    if type(message) is dict and len(message) == 2 and type(text := message.get("content")) is str and len(text) <= parts.SHORT:
+    if type(message) is dict and len(message) == 2:
         with contextlib.suppress(TypeError, ValueError):
-            return parts.short_text(message.get("role"), text)
+            return parts.short_text(message.get("role"), message.get("content"))
     return _any_message(message)
 
 
@@ -111,13 +111,11 @@ def _short_texts(messages: Sequence[Any]) -> list[TextMessage]:
     """``messages``, if all are short texts; nothing otherwise. Many histories are, and long: so no step of Python's for each."""
     if _ONLY_DICTS(map(type, messages)) and _ONLY_PAIRS(map(len, messages)):
         with contextlib.suppress(KeyError, TypeError, ValueError):
-            texts = [*map(_CONTENT, messages)]
-            if _ONLY_TEXTS(map(type, texts)) and max(map(len, texts), default=0) <= parts.SHORT:
-                return [*map(parts.short_text, map(_ROLE, messages), texts)]
+            return [*map(parts.short_text, map(_ROLE, messages), map(_CONTENT, messages))]
     return []
 
 
-_ONLY_DICTS, _ONLY_TEXTS, _ONLY_PAIRS = {dict}.issuperset, {str}.issuperset, {2}.issuperset
+_ONLY_DICTS, _ONLY_PAIRS = {dict}.issuperset, {2}.issuperset
 _ROLE, _CONTENT = itemgetter("role"), itemgetter("content")
 
 

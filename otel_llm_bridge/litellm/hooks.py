@@ -39,13 +39,14 @@ def _bind(invocation: Invocation, told: dict[str, Any]) -> None:
 
 def _request_goes_out(invocation: Invocation, told: dict[str, Any]) -> dict[str, Any]:
     base = access.get(told.get("additional_args"), "api_base")
-    provider = access.get(told["self"], "model_call_details.custom_llm_provider")
-    if isinstance(base, str) and not invocation.finished:
-        host, port = reading.server_of(base)
-        invocation.facts.update(access.clean({"server_address": host, "server_port": port}))
+    provider = access.get(getattr(told["self"], "model_call_details", None), "custom_llm_provider")
     if isinstance(provider, str) and provider:
         invocation.facts["provider"] = gen_ai.PROVIDERS.get(provider, provider)
     if not invocation.finished:
+        if isinstance(base, str):
+            host, port = reading.server_of(base)
+            if host is not None:
+                invocation.facts["server_address"], invocation.facts["server_port"] = host, port
         invocation.kept[ASKED] = True
     return {}
 
@@ -53,7 +54,9 @@ def _request_goes_out(invocation: Invocation, told: dict[str, Any]) -> dict[str,
 def _answer_came(invocation: Invocation, told: dict[str, Any]) -> dict[str, Any] | None:
     # LiteLLM also calls it for what has yet to be awaited or read, for the text of an error, and twice for one answer.
     answer, error = told.get("original_response"), sys.exc_info()[1]
-    if inspect.isawaitable(answer) or isinstance(answer, (Generator, AsyncGenerator)) or (error is not None and answer == str(error)):
+    if answer.__class__ is not str and (inspect.isawaitable(answer) or isinstance(answer, (Generator, AsyncGenerator))):
+        return None
+    if error is not None and answer == str(error):
         return None
     return {} if invocation.kept.pop(ASKED, False) else None
 
@@ -171,7 +174,7 @@ def wrapper_for(point: HookPoint, function: Callable[..., Any]) -> Wrapper:
             if invocation is None:
                 return None
             told = {**dict(zip(parameters, args, strict=False)), **kwargs, **more}
-            if hasattr(told.get("self"), IS_TWIN):
+            if IS_TWIN in getattr(told.get("self"), "__dict__", ()):
                 return None  # a copy that a callback's data is made with: nothing happens to the call
             attributes = point.see(invocation, told)
             if point.event is not None and attributes is not None:
@@ -182,17 +185,20 @@ def wrapper_for(point: HookPoint, function: Callable[..., Any]) -> Wrapper:
             return None
         return stop
 
-    def before_or_after(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not point.after:
-            if (stop := see(args, kwargs)) is not None:
-                raise stop  # a callback's, not ours
-            return wrapped(*args, **kwargs)
+    def before(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if (stop := see(args, kwargs)) is not None:
+            raise stop  # a callback's, not ours
+        return wrapped(*args, **kwargs)
+
+    def after(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = wrapped(*args, **kwargs)
         see(args, kwargs, result=result)
         return result
 
-    async def before(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    async def abefore(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         see(args, kwargs)
         return await wrapped(*args, **kwargs)
 
-    return before if inspect.iscoroutinefunction(function) else before_or_after
+    if inspect.iscoroutinefunction(function):
+        return abefore
+    return after if point.after else before

@@ -12,11 +12,10 @@ import sys
 import urllib.parse
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import context as context_api
 from opentelemetry import propagate, trace
 
+from ..contexts import attach, detach
 from ..guard import guarded
-from ..invocation import detach
 from ..patching import Target, Undo, apply_all
 from ..request import Request, inner_layer, server_layer
 from ..semconv import http
@@ -96,7 +95,7 @@ class _Server:
             request = Request(self._layers["inner"], facts)
         else:
             parent = _context_of(scope)
-            token = context_api.attach(parent)
+            token = attach(parent)
             try:
                 request = Request(self._layers["server"], facts)
             finally:

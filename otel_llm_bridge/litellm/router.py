@@ -6,11 +6,11 @@ import functools
 from typing import TYPE_CHECKING, Any, Final
 
 import wrapt
-from opentelemetry import context as context_api
 
+from ..contexts import attach, current_context, detach
 from ..drivers import driver_for
 from ..guard import guarded, never_raises
-from ..invocation import current, detach
+from ..invocation import current
 from ..logical import LogicalCall
 from ..patching import Target
 from ..semconv import litellm as names
@@ -51,7 +51,7 @@ def _attempt(calls: Calls, function: Callable[..., Any]) -> Wrapper:
         context = _planned(kwargs)
         if context is None:
             return await wrapped(*args, **kwargs)
-        token = context_api.attach(context)
+        token = attach(context)
         try:
             return await wrapped(*args, **kwargs)
         finally:
@@ -79,7 +79,7 @@ def _single(calls: Calls, function: Callable[..., Any]) -> Wrapper:
         context = _planned(kwargs)
         if context is None:
             return wrapped(*args, **kwargs)
-        token = context_api.attach(context)
+        token = attach(context)
         try:
             return wrapped(*args, **kwargs)
         finally:
@@ -101,14 +101,14 @@ def _same_context(calls: Calls, function: Callable[..., Any]) -> Wrapper:
     """
 
     def run(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        caller = context_api.get_current()
+        caller = current_context()
         if not args or not caller:
             return wrapped(*args, **kwargs)
         function, *rest = args
 
         @functools.wraps(function)
         async def in_callers_context(*args: Any, **kwargs: Any) -> Any:
-            token = context_api.attach(caller)
+            token = attach(caller)
             try:
                 return await function(*args, **kwargs)
             finally:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import context as context_api
-
+from ..contexts import attach, detach
 from ..drivers import driver_for
-from ..invocation import Owed, detach
+from ..invocation import Owed
 from ..patching import Target
 from ..suppression import suppressed_context
 
@@ -25,7 +24,7 @@ class Silence:
 
     def __enter__(self) -> Silence:
         self._context = suppressed_context()
-        self._token = context_api.attach(self._context)
+        self._token = attach(self._context)
         return self
 
     def __exit__(self, *error: Any) -> None:
