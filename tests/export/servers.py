@@ -55,7 +55,7 @@ def work(number):
 
 @dataclasses.dataclass(frozen=True)
 class Server:
-    """One way to run the application: its module, the words behind ``python``, and the signal that ends it."""
+    """One way to run the application: its module, the words behind ``python`` or a program beside it, and the signal that ends it."""
 
     module: str
     command: str
@@ -63,6 +63,8 @@ class Server:
     #: What has to be installed for it.
     needs: str = "uvicorn"
 
+
+_UWSGI = "uwsgi --master -p 2 --die-on-term --http-socket 127.0.0.1:PORT --module served:app --disable-logging"
 
 #: ``PORT`` is filled in.
 SERVERS = {
@@ -76,6 +78,10 @@ SERVERS = {
     "gunicorn uvicorn worker": Server(
         _ASGI, "-m gunicorn -w 2 -k uvicorn_worker.UvicornWorker -b 127.0.0.1:PORT served:app", needs="uvicorn_worker"
     ),
+    "uwsgi": Server(_WSGI, _UWSGI, needs="pyuwsgi"),
+    # One worker: uWSGI does not end while another one is interrupted in its imports.
+    "uwsgi lazy apps, threads": Server(_WSGI, _UWSGI.replace("-p 2", "-p 1 --lazy-apps --enable-threads"), needs="pyuwsgi"),
+    "uwsgi recycled workers": Server(_WSGI, _UWSGI + " --max-requests 10", signal.SIGINT, "pyuwsgi"),
     "uvicorn.run": Server(_ASGI + "\nif __name__ == '__main__':\n    import uvicorn\n    uvicorn.run(app, port=PORT)\n", "served.py"),
 }  # fmt: skip
 
@@ -100,7 +106,9 @@ def serve(
     (folder / "served.py").write_text(head + server.module.replace("PORT", str(port)))
     words = server.command.replace("PORT", str(port)).split()
     environ = {"PYTHONPATH": f"{folder}:{ROOT}", **(environ or {})}
-    with Program("", folder, receiver, kind=kind, environ=environ, command=[sys.executable, *words]) as program:
+    beside = Path(sys.executable).with_name(words[0])
+    command = [str(beside), *words[1:]] if beside.exists() else [sys.executable, *words]
+    with Program("", folder, receiver, kind=kind, environ=environ, command=command) as program:
         until(lambda: _answers(port) or program.process.poll() is not None, _PATIENCE, "the server")
         assert all(_answers(port) for _ in range(requests)), program.errors()
         return program.send(server.number).wait(_PATIENCE)

@@ -1,4 +1,4 @@
-"""uvicorn, gunicorn and celery, ended the way they are ended in production: by a signal."""
+"""uvicorn, gunicorn, uWSGI and celery, ended the way they are ended in production: by a signal."""
 
 from __future__ import annotations
 
