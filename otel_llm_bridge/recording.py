@@ -96,7 +96,7 @@ class Recording:
         """
         span, policy = invocation.span, self.policy
         conversation = invocation.kept.get("conversation")
-        if conversation is None or not (span.is_recording() or policy.on_event or policy.hook is not None):
+        if conversation is None:
             return
         documents = policy.documents(conversation)
         if policy.on_span and span.is_recording():

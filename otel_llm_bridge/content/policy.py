@@ -102,6 +102,10 @@ class ContentPolicy:
         """Somebody wants the content; otherwise it is not even looked at."""
         return self.capture != NO_CONTENT or self.hook is not None
 
+    def wants(self, recording: bool) -> bool:
+        """Somebody wants the content of a call whose span records, or does not: the events and the hook have either."""
+        return self.on_event or self.hook is not None or (recording and self.on_span)
+
     def label(self, text: str) -> str:
         """A short text that is recorded because it was asked for by name: without keys, and short."""
         return cut(redactors.keys(text), self.max_bytes)

@@ -21,9 +21,10 @@ def listen(invocation: Invocation, request: Mapping[str, Any], policy: ContentPo
     if not policy.collects:
         return
     with guarded("request content"):
-        conversation = conversations.read_request(request)
-        invocation.kept["conversation"] = conversation
-        invocation.kept["secrets"] = conversation.secrets
+        # The keys in any case: the logical call may record where this attempt does not.
+        secrets = invocation.kept["secrets"] = conversations.secrets_of(request)
+        if policy.wants(invocation.span.is_recording()):
+            invocation.kept["conversation"] = conversations.read_request(request, secrets)
 
 
 def reader_for(family: Family, invocation: Invocation, reader: ChunkReader) -> ChunkReader:
@@ -36,18 +37,19 @@ def reader_for(family: Family, invocation: Invocation, reader: ChunkReader) -> C
 def complete(invocation: Invocation) -> None:
     """At the end of a call: its answer, and the key that LiteLLM found for it by itself."""
     kept = invocation.kept
-    conversation = kept.get("conversation")
-    if conversation is None:
+    secrets = kept.get("secrets")
+    if secrets is None:
         return
-    response = kept.get("response")
-    if response is not None:
-        conversation.output_messages = answers.read_response(kept["family"].reader, response)
     details = get(kept.get("logging"), "model_call_details")
     if isinstance(details, Mapping):
         found = conversations.secrets_of({**details, **(get(details, "litellm_params") or {})})
-        conversation.secrets = tuple(dict.fromkeys((*conversation.secrets, *found)))
-    kept["secrets"] = conversation.secrets
+        secrets = kept["secrets"] = tuple(dict.fromkeys((*secrets, *found)))
+    conversation, response = kept.get("conversation"), kept.get("response")
+    if conversation is not None:
+        conversation.secrets = secrets
+        if response is not None:
+            conversation.output_messages = answers.read_response(kept["family"].reader, response)
     if invocation.parent is not None:
         # The exception of the logical call is that of an attempt, and may quote its key.
         known = invocation.parent.kept.get("secrets", ())
-        invocation.parent.kept["secrets"] = tuple(dict.fromkeys((*known, *conversation.secrets)))
+        invocation.parent.kept["secrets"] = tuple(dict.fromkeys((*known, *secrets)))

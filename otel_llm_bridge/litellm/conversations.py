@@ -18,9 +18,9 @@ from .blocks import content, image_url, part, tool_result
 _SECRET: Final = re.compile(r"(?i)key|token|secret|password|credential|authorization|cookie")
 
 
-def read_request(request: Mapping[str, Any]) -> Conversation:
+def read_request(request: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> Conversation:
     """What ``request`` says, copied: the caller may change its lists as soon as the call has begun."""
-    conversation = Conversation(secrets=secrets_of(request))
+    conversation = Conversation(secrets=secrets)
     for argument, read in _REQUEST.items():
         value = request.get(argument)
         if value is not None:

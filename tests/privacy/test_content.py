@@ -15,12 +15,13 @@ from opentelemetry.sdk._logs import LoggerProvider, export
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
 from opentelemetry.trace import TraceFlags
 
 import otel_llm_bridge
 from otel_llm_bridge import ContentPolicy, RedactingExporter, RedactingLogExporter, redactors, streams
 from otel_llm_bridge.events import takes_structures
+from otel_llm_bridge.litellm import conversations
 from tests.conftest import Bridge
 from tests.demo.families import BY_NAME, FAMILIES, PROMPT, Family
 
@@ -200,6 +201,52 @@ def test_a_call_that_is_not_sampled(mode: str, events: list[str], provider: Any,
     assert [getattr(record, "event_name", None) or record.attributes["event.name"] for record in records] == events
     assert bool(seen) == bool(events) == any(PROMPT in str(record.attributes) for record in records)
     assert all(record.trace_id and not (record.trace_flags or 0) & TraceFlags.SAMPLED for record in records)
+
+
+class _OnlyLogical(Sampler):
+    """Attempts are not sampled; the calls above them are."""
+
+    def should_sample(self, parent_context: Any, trace_id: int, name: str, *args: Any, **kwargs: Any) -> SamplingResult:
+        return SamplingResult(Decision.DROP if name.startswith("chat") else Decision.RECORD_AND_SAMPLE)
+
+    def get_description(self) -> str:
+        return "only logical calls"
+
+
+def test_a_key_of_an_attempt_that_is_not_sampled(provider: Any, make_bridge: Callable[..., Bridge]) -> None:
+    """The logical call records the exception, which quotes the key that the attempt was made with."""
+    import litellm
+
+    memory = InMemorySpanExporter()
+    spans = TracerProvider(sampler=_OnlyLogical(), shutdown_on_exit=False)
+    spans.add_span_processor(SimpleSpanProcessor(memory))
+    make_bridge(tracer_provider=spans, capture_content="SPAN_ONLY")
+    key = "a key of no known shape"
+    to = {"model": "openai/gpt-4o-mini", "api_base": provider.at("error-echo"), "api_key": key, "max_retries": 0}
+    router = litellm.Router([{"model_name": "group", "litellm_params": to}], num_retries=0)
+    with pytest.raises(litellm.BadRequestError, match=key):
+        router.completion(model="group", messages=[{"role": "user", "content": f"{PROMPT} {key}"}])
+    (span,) = memory.get_finished_spans()
+    said = span.to_json()
+    assert (PROMPT in said, "[key]" in said, key in said) == (True, True, False)
+
+
+@pytest.mark.parametrize(("mode", "read"), [("SPAN_ONLY", 0), ("EVENT_ONLY", 1)])
+def test_content_that_nobody_will_have_is_not_copied(
+    mode: str, read: int, provider: Any, make_bridge: Callable[..., Bridge], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of a call that is not sampled, where it goes on spans only."""
+    import litellm
+
+    asked: list[Any] = []
+    original = conversations.read_request
+    monkeypatch.setattr(conversations, "read_request", lambda request, *more: asked.append(request) or original(request, *more))
+    make_bridge(tracer_provider=TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False), capture_content=mode)
+    answer = litellm.completion(
+        model="openai/gpt-4o-mini", messages=[{"role": "user", "content": PROMPT}], api_base=provider.api_base, api_key="sk-x", stream=True
+    )
+    assert list(answer)
+    assert len(asked) == read
 
 
 def test_an_exception_is_redacted_once(provider: Any, make_bridge: Callable[..., Bridge]) -> None:
