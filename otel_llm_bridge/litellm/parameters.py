@@ -15,10 +15,19 @@ def _texts(value: Any) -> list[str] | None:
 
 
 def _output_type(value: Any) -> str | None:
-    kind = get(value, "type")
-    if kind is None and isinstance(value, type):  # a pydantic model is a JSON schema
-        kind = "json_schema"
+    if isinstance(value, type):  # a pydantic model is a JSON schema
+        return gen_ai.OUTPUT_TYPES["json_schema"]
+    # Google's has both, and "text" is also the type of JSON there.
+    kind = first(value, ("mime_type", "mimeType", "type"))
     return gen_ai.OUTPUT_TYPES.get(kind) if isinstance(kind, str) else None
+
+
+def _modality(value: Any) -> str | None:
+    """Of several: the one that is no text, which models that speak or draw have to be asked for as well."""
+    asked = [value] if isinstance(value, str) else value
+    kinds = {gen_ai.OUTPUT_TYPES.get(str(getattr(item, "value", item)).lower()) for item in asked} - {None}
+    special = kinds - {"text"}
+    return next(iter(special or kinds), None) if len(special) < 2 else None
 
 
 def _effort(value: Any) -> str | None:
@@ -51,6 +60,10 @@ REQUEST: Final[dict[str, tuple[str, Callable[[Any], Any]]]] = {
     "seed": ("seed", _whole),
     "response_format": ("output_type", _output_type),
     "response_mime_type": ("output_type", gen_ai.OUTPUT_TYPES.get),
+    "text": ("output_type", lambda value: _output_type(get(value, "format"))),  # of the Responses API
+    "text_format": ("output_type", _output_type),
+    "modalities": ("output_type", _modality),
+    "response_modalities": ("output_type", _modality),
     "reasoning_effort": ("reasoning_level", _effort),
     "reasoning": ("reasoning_level", _effort),
     "thinking_level": ("reasoning_level", _effort),
@@ -79,7 +92,7 @@ _CONFIGURED: Final = {
     for name, row in {
         **{name: REQUEST[name] for name in (
             "temperature", "top_p", "top_k", "max_output_tokens", "stop_sequences", "seed", "frequency_penalty", "presence_penalty",
-            "response_mime_type", "thinking_level",
+            "response_mime_type", "response_modalities", "thinking_level",
         )},
         "candidate_count": REQUEST["n"],
         "thinking_config": ("reasoning_level", _thinking),

@@ -119,4 +119,7 @@ PROVIDERS: Final = {
 }
 
 #: LiteLLM's ``response_format`` type, or Google's MIME type -> ``gen_ai.output.type``.
-OUTPUT_TYPES: Final = {"json_object": "json", "json_schema": "json", "text": "text", "application/json": "json", "text/plain": "text"}
+OUTPUT_TYPES: Final = {
+    "json_object": "json", "json_schema": "json", "text": "text", "application/json": "json", "text/plain": "text",
+    "image": "image", "audio": "speech",
+}  # fmt: skip
