@@ -97,11 +97,6 @@ class ContentPolicy:
         """Content goes on log records."""
         return self.capture in (EVENT_ONLY, SPAN_AND_EVENT)
 
-    @property
-    def collects(self) -> bool:
-        """Somebody wants the content; otherwise it is not even looked at."""
-        return self.capture != NO_CONTENT or self.hook is not None
-
     def wants(self, recording: bool) -> bool:
         """Somebody wants the content of a call whose span records, or does not: the events and the hook have either."""
         return self.on_event or self.hook is not None or (recording and self.on_span)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def listen(invocation: Invocation, request: Mapping[str, Any], policy: ContentPolicy) -> None:
     """Copy what the request says, if somebody wants it: the caller may change its messages afterwards."""
-    if not policy.collects:
+    if not policy.wants(recording=True):
         return
     with guarded("request content"):
         # The keys in any case: the logical call may record where this attempt does not.

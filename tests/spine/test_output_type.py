@@ -44,6 +44,7 @@ _JSON = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"ty
         (gen_ai.GENERATE_CONTENT, {"config": {"responseModalities": [_Modality.IMAGE]}}, "image"),
         (gen_ai.GENERATE_CONTENT, {"response_modalities": ["audio"]}, "speech"),
         (gen_ai.GENERATE_CONTENT, {"response_format": {"type": "text", "mime_type": "application/json", "schema": {}}}, "json"),
+        (gen_ai.GENERATE_CONTENT, {"config": {"response_modalities": ["IMAGE"], "response_mime_type": "text/plain"}}, "image"),
         # Two of them at once have no word, and nothing is made of what is odd.
         (gen_ai.CHAT, {"modalities": ["image", "audio"]}, None),
         (gen_ai.CHAT, {"modalities": 7}, None),
