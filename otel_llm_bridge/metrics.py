@@ -164,23 +164,22 @@ class Recorder:
             if metrics is None:
                 at = [metric for moment in moments for metric in self._at.get(moment, ())]
                 metrics = known[kind] = [metric for metric in at if _concerns(metric.row, *kind[:2])]
-            span = invocation.span.get_span_context()
             for metric in metrics:
-                metric.record(invocation, facts, span)
+                metric.record(invocation, facts)
 
         return record
 
     def call(self, invocation: Invocation) -> None:
         """One logical call has ended."""
         for metric in self._at.get(names.CALL, ()):
-            metric.record(invocation, invocation.facts, invocation.span.get_span_context())
+            metric.record(invocation, invocation.facts)
 
     def event(self, invocation: Invocation, name: str, attributes: Facts) -> None:
         """A lifecycle event has happened."""
         for metric in self._at.get(name, ()):
             path = invocation.facts.get("path")
             group = path[-1] if path else invocation.facts.get("model_group")
-            metric.record(invocation, {"model_group": group, **attributes}, invocation.span.get_span_context())
+            metric.record(invocation, {"model_group": group, **attributes})
 
 
 def _concerns(row: Instrument, operation: Any, cache_hit: bool) -> bool:
@@ -201,12 +200,12 @@ class _Metric:
         self._take = getattr(instrument, "take", None) or _stock(instrument.record if row.kind == "histogram" else instrument.add)
         self._take_all = getattr(instrument, "take_all", self._one_by_one)
 
-    def record(self, invocation: Invocation, facts: Facts, span: SpanContext) -> None:
+    def record(self, invocation: Invocation, facts: Facts) -> None:
         for amount, own in self._measure(invocation):
             values = map(facts.get, self._facts)
             labels = self._series.attributes(tuple(map(own.get, self._facts, values) if own else values))
             take: Callable[..., None] = self._take_all if amount.__class__ is array else self._take
-            take(amount, labels, invocation.context, span)
+            take(amount, labels, invocation.context, invocation.span.get_span_context())
 
     def _one_by_one(self, amounts: array[float], labels: dict[str, str], context: Context, span: SpanContext) -> None:
         *others, last = amounts

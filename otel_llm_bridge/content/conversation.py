@@ -53,7 +53,7 @@ class Conversation:
 
 
 class TextMessage(dict[str, Any]):
-    """A message that is nothing but one text, made by `said`. Shared: whoever wants to change it makes a copy.
+    """A message that is nothing but one text, made by `short_text`. Shared: whoever wants to change it makes a copy.
 
     Attributes:
         told: what a policy made of it last: its mark (which policy, knowing which keys), and JSON text.

@@ -116,10 +116,8 @@ class ContentPolicy:
 
     def _told(self, document: list[Any], secrets: tuple[str, ...]) -> Sequence[str]:
         """JSON of redacted items. Of a text that comes again it is known, unless a redactor wants to see it each time."""
-        if self.redactor is not None:
-            return [_dump(self._message(item, secrets)) for item in document]
         by = _knowing(self, secrets)
-        if _ONLY_TEXT_MESSAGES(map(type, document)):
+        if self.redactor is None and _ONLY_TEXT_MESSAGES(map(type, document)):
             # A history of which all is known, and long: so no step of Python's for each.
             marks, texts = zip(*map(_TOLD, document), strict=True)
             if marks.count(by) == len(marks):
@@ -127,12 +125,14 @@ class ContentPolicy:
         return [self._told_once(item, secrets, by) for item in document]
 
     def _told_once(self, item: Any, secrets: tuple[str, ...], by: object) -> str:
-        if type(item) is not parts.TextMessage:
-            return _dump(self._message(item, secrets))
-        mark, text = item.told
-        if mark is not by:
-            text = _dump(self._message(item, secrets))
-            item.told = by, text
+        shared = item if type(item) is parts.TextMessage and self.redactor is None else None
+        if shared is not None:
+            mark, known = shared.told  # both at once: another thread may tell it
+            if mark is by:
+                return known
+        text = _dump(self._message(item, secrets))
+        if shared is not None:
+            shared.told = by, text
         return text
 
     def redact(self, value: Any) -> Any:

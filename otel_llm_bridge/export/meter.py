@@ -14,6 +14,7 @@ import threading
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from opentelemetry import metrics, trace
@@ -181,7 +182,7 @@ class BucketHistogram(_Instrument):
             up_to = [0, *(bisect_right(ordered, bound) for bound in self._bounds), len(ordered)]
             with self._lock:
                 point = self._points.get(id(labels)) or self._add(labels)
-                point.counts = [count + upper - lower for count, lower, upper in zip(point.counts, up_to, up_to[1:], strict=False)]
+                point.counts = [count + upper - lower for count, (lower, upper) in zip(point.counts, pairwise(up_to), strict=True)]
                 point.sum = sum(others, point.sum)
                 point.smallest = min(point.smallest, ordered[0])
                 point.largest = max(point.largest, ordered[-1])

@@ -73,6 +73,7 @@ def first(source: Any, paths: tuple[str, ...]) -> Any:
 
 def clean(facts: Facts) -> Facts:
     """Without what is not there, and without values of types that no attribute has."""
+    # What nearly all are is asked first: each call passes here three times.
     return {
         name: value
         for name, value in facts.items()

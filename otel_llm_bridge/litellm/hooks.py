@@ -39,7 +39,7 @@ def _bind(invocation: Invocation, told: dict[str, Any]) -> None:
 
 def _request_goes_out(invocation: Invocation, told: dict[str, Any]) -> dict[str, Any]:
     base = access.get(told.get("additional_args"), "api_base")
-    provider = access.get(getattr(told["self"], "model_call_details", None), "custom_llm_provider")
+    provider = access.get(told["self"], "model_call_details.custom_llm_provider")
     if isinstance(provider, str) and provider:
         invocation.facts["provider"] = gen_ai.PROVIDERS.get(provider, provider)
     if not invocation.finished:
@@ -174,7 +174,7 @@ def wrapper_for(point: HookPoint, function: Callable[..., Any]) -> Wrapper:
             if invocation is None:
                 return None
             told = {**dict(zip(parameters, args, strict=False)), **kwargs, **more}
-            if IS_TWIN in getattr(told.get("self"), "__dict__", ()):
+            if hasattr(told.get("self"), IS_TWIN):
                 return None  # a copy that a callback's data is made with: nothing happens to the call
             attributes = point.see(invocation, told)
             if point.event is not None and attributes is not None:

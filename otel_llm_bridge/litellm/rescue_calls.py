@@ -47,7 +47,7 @@ def install() -> list[Undo]:
 
 
 def _run_async_only(name: str, _result: Any, logging: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    if callback_facts.IS_TWIN in logging.__dict__:
+    if hasattr(logging, callback_facts.IS_TWIN):
         return
     handler = _HANDLERS[name][0]
     callbacks = _async_only(name, logging)

@@ -154,8 +154,6 @@ def _ended(invocation: Invocation) -> None:
         return
     outcome = facts.get("stream_outcome")
     whole = outcome in (None, names.OUTCOME_COMPLETE, names.OUTCOME_ERROR)
-    if whole and invocation.error is None and not call.heard:
-        return  # nearly always: nobody listens, and LiteLLM tells its own callbacks
     with guarded("callbacks at the end"):
         callback_bridge.ended(
             call,

@@ -118,7 +118,7 @@ PROVIDERS: Final = {
     "moonshot": "moonshot_ai",
 }
 
-#: LiteLLM's ``response_format`` type, or Google's MIME type -> ``gen_ai.output.type``.
+#: LiteLLM's ``response_format`` type, Google's MIME type, or a modality -> ``gen_ai.output.type``.
 OUTPUT_TYPES: Final = {
     "json_object": "json", "json_schema": "json", "text": "text", "application/json": "json", "text/plain": "text",
     "image": "image", "audio": "speech",
