@@ -6,11 +6,12 @@ is one: with another implementation (OTEL_PYTHON_CONTEXT) the API's functions ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, Final
 
 from opentelemetry import context as context_api
+from opentelemetry import trace
 from opentelemetry.context import Context
 
 from .guard import logger
@@ -23,6 +24,15 @@ current_context: Final[Callable[[], Context]] = _variable.get if _is_plain else 
 #: Makes a Context the current one; returns the token for `release` or `detach`.
 attach: Final[Callable[[Context], Any]] = _variable.set if _is_plain else context_api.attach
 _reset: Final[Callable[[Any], None]] = _variable.reset if _is_plain else context_api.detach
+
+
+#: Under this key the API keeps the current span.
+SPAN: Final[str] = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
+
+
+def extended(context: Context, values: Mapping[str, Any]) -> Context:
+    """``context`` with ``values`` in it, in one step: the API makes a new Context for each."""
+    return Context({**context, **values})
 
 
 def release(token: Any) -> None:

@@ -80,10 +80,14 @@ def _settled(settle: Callable[[Any], Any], result: Any) -> Any:
 
 
 def driver_for(function: Callable[..., Any], begin: Begin) -> Wrapper:
-    """The wrapper for ``function``: it is a coroutine function if that is one."""
+    """The wrapper for ``function``: it is a coroutine function if that is one. A fault in ``begin`` stops here."""
 
     def drive(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        begun = begin(args, kwargs)
+        begun = None
+        try:
+            begun = begin(args, kwargs)
+        except Exception as error:
+            fault("begin", error)
         if begun is None:
             return wrapped(*args, **kwargs)
         invocation, settle = begun
@@ -98,7 +102,11 @@ def driver_for(function: Callable[..., Any], begin: Begin) -> Wrapper:
         return result
 
     async def adrive(wrapped: Any, _instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        begun = begin(args, kwargs)
+        begun = None
+        try:
+            begun = begin(args, kwargs)
+        except Exception as error:
+            fault("begin", error)
         if begun is None:
             return await wrapped(*args, **kwargs)
         invocation, settle = begun

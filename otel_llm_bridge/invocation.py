@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
+from _thread import RLock
+from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypedDict
 
 from opentelemetry import context as context_api
 
-from .contexts import attach, current_context, detach
+from .contexts import SPAN, attach, current_context, detach, extended
 from .guard import fault, guarded, report
 
 if TYPE_CHECKING:
-    from array import array
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
     from opentelemetry.context import Context
@@ -29,6 +29,11 @@ _CURRENT: Final = context_api.create_key("otel_llm_bridge-invocation")
 #: process ends is finished then. Every way out of a call takes its invocation out again.
 _open: dict[int, Invocation] = {}
 _serial = itertools.count()
+_NOTHING: Final[Mapping[str, Any]] = {}
+
+
+#: ``(read, what it is given besides the facts)``, see `Invocation.put_off`.
+Unread = tuple["Callable[..., None]", tuple[Any, ...]]
 
 
 class Owed(Protocol):
@@ -55,8 +60,6 @@ class Kept(TypedDict, total=False):
     rebuilt: Any
     #: The usage that a stream ends with is the library's own count.
     counted: bool
-    #: Seconds from each chunk to the next: the metrics.
-    chunk_gaps: array[float]
     #: Of an answer that the cache had a part of, the usage of the other part, and of that one.
     billed: Any
     cached: Any
@@ -66,13 +69,13 @@ class Kept(TypedDict, total=False):
     exception: dict[str, Any]
     #: Who tells the registered callbacks, the error of one that is to stop the request, a fallback that is under way.
     call: Any
-    stop: Exception | None
+    stop: BaseException | None
     #: A request is out whose answer has not come yet.
     asked: bool
     fallback: dict[str, Any]
-    #: Of a logical call, what its attempts and its telling need.
-    within_llm_span: bool
     is_async: bool
+    #: Of a logical call: what its attempts need.
+    within_llm_span: bool
 
 
 class Invocation:
@@ -83,12 +86,12 @@ class Invocation:
     returned, or the end of the process.
 
     Attributes:
-        facts: what is known of the call, under the names of `semconv.vocabulary`.
         kept: what is needed until its end, and is empty afterwards.
         parent: the invocation that this one runs under, if any.
         started_ns: wall clock, nanoseconds since the epoch.
         clock: monotonic seconds at the start, for durations.
-        context: the caller's Context, with the span of this call as the current one.
+        outside: the caller's Context.
+        beside: what the Context of the call has besides that and its span.
         key: under which the code that runs inside of it finds it, see `inside`.
     """
 
@@ -96,13 +99,23 @@ class Invocation:
 
     # A class of slots: one is made for each call.
     __slots__ = (
-        "_attached", "_end", "_lock", "_number", "_once", "bound", "clock", "context", "ended_clock", "error",
-        "facts", "finished", "kept", "layer", "owed", "parent", "span", "started_ns", "waited",
+        "_attached", "_end", "_facts", "_lock", "_number", "_once", "_unread", "beside", "bound", "clock", "ended_clock", "error",
+        "finished", "kept", "layer", "outside", "owed", "parent", "prompt", "span", "started_ns", "streams", "waited", "waits",
     )  # fmt: skip
 
-    def __init__(self, layer: Layer, facts: dict[str, Any], parent: Invocation | None = None) -> None:
+    def __init__(
+        self, layer: Layer, facts: dict[str, Any], parent: Invocation | None = None, unread: Iterable[Unread] = ()
+    ) -> None:
         self.layer = layer
-        self.facts = facts
+        self._facts = facts
+        #: What has yet to be read, see `put_off`.
+        self._unread = deque(unread)
+        #: Whether the span begins without what it is called and says. Without anything to be read it has that.
+        self.waits = bool(self._unread)
+        #: Whether the end needs what belongs to the call, so that nothing about it may wait.
+        self.prompt = False
+        #: Whether the call has returned a stream.
+        self.streams = False
         self.parent = parent
         self.finished = False
         #: LiteLLM has made its own record (its Logging object) of this call: the next one is another call.
@@ -113,7 +126,8 @@ class Invocation:
         self.owed: Owed | None = None
         #: Whether there will be a driver that waits. Not for a call that is ended by somebody else.
         self.waited = True
-        self._lock = threading.Lock()
+        # Re-entrant: what reads the facts runs under it, and may meet the garbage collector.
+        self._lock = RLock()
         #: Where the call has returned a stream: what ends it, with an outcome and all that was read.
         self._end: Callable[[str], None] | None = None
         self._once: set[str] = set()
@@ -123,9 +137,29 @@ class Invocation:
         self.ended_clock = 0.0
         self.started_ns = time.time_ns()
         self.clock = time.perf_counter()
+        self.outside = current_context()
+        self.beside: Mapping[str, Any] = _NOTHING
         self.span: Span = layer.start(self)
-        self.context: Context = layer.context_with(self.span)
         _open[self._number] = self
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is known of the call, under the names of `semconv.vocabulary`. What was put off is read now."""
+        if self._unread:
+            with self._lock:
+                while self._unread:  # others wait until the last one has been read
+                    read, given = self._unread[0]
+                    try:
+                        read(self._facts, *given)
+                    except Exception as error:
+                        fault("facts", error)
+                    finally:
+                        self._unread.popleft()
+        return self._facts
+
+    def put_off(self, read: Callable[..., None], *given: Any) -> None:
+        """``read(facts, *given)`` adds to the facts, when somebody asks for them: nothing of ``given`` may change until then."""
+        self._unread.append((read, given))
 
     def __enter__(self) -> Invocation:
         try:
@@ -156,11 +190,16 @@ class Invocation:
 
         It is not kept here: a record that is part of a cycle would wait for the garbage collector, with its span.
         """
-        return context_api.set_value(self.key, self, self.context)
+        return extended(self.outside, {SPAN: self.span, **self.beside, self.key: self})
+
+    @property
+    def context(self) -> Context:
+        """The same without itself: for what is recorded of it, and for what goes out."""
+        return extended(self.outside, {SPAN: self.span, **self.beside})
 
     def suspend(self, end: Callable[[str], None]) -> None:
         """The call has returned a stream, whose end is that of the call: ``end`` brings it about, given the outcome."""
-        self._end = end
+        self._end, self.streams = end, True
 
     def cut_off(self, outcome: str) -> None:
         """The call is still open when everything ends: it ends now, with this outcome."""
@@ -199,7 +238,8 @@ class Invocation:
         self._end = None  # it holds this record in turn, which must not have to wait for the garbage collector
         _open.pop(self._number, None)
         self.ended_clock = time.perf_counter()
-        self.facts.update(facts)
+        if facts:
+            self.put_off(dict.update, facts)
         try:
             self.layer.stop(self)
         except Exception as error:  # the span must end whatever happens to what it says
@@ -219,11 +259,16 @@ class Invocation:
         """Seconds from the start to the end, or until now."""
         return (self.ended_clock or time.perf_counter()) - self.clock
 
+    @property
+    def ended_ns(self) -> int:
+        """Wall clock at the end, or now, in nanoseconds since the epoch."""
+        return self.started_ns + int(self.duration * 1e9)
+
 
 def current() -> Invocation | None:
     """The invocation that the running code belongs to, finished or not."""
-    found = current_context().get(_CURRENT)
-    return found if isinstance(found, Invocation) else None
+    found: Invocation | None = current_context().get(_CURRENT)  # type: ignore[assignment]  # nobody else has the key
+    return found
 
 
 def open_invocations() -> Iterator[Invocation]:

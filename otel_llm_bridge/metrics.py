@@ -37,42 +37,48 @@ _NO_SPAN: Final = Context()
 
 # --- what is measured ----------------------------------------------------------------------------------
 
+#: ``(facts, call)``: the facts are asked for once for all measurements of a call.
+Measure = Callable[[Facts, "Invocation"], Measured]
 
-def _reported(call: Invocation, fact: str) -> int:
+
+def _reported(facts: Facts, fact: str) -> int:
     """A number of tokens that a provider reported; counted by LiteLLM's tokenizer is not reported."""
-    found = call.facts.get(fact) if call.facts.get("usage_source") == ours.USAGE_FROM_PROVIDER else None
+    found = facts.get(fact) if facts.get("usage_source") == ours.USAGE_FROM_PROVIDER else None
     return found or 0
 
 
-def _if_told(fact: str) -> Callable[[Invocation], Measured]:
-    def measure(call: Invocation) -> Measured:
-        value = call.facts.get(fact)
+def _if_told(fact: str) -> Measure:
+    def measure(facts: Facts, _call: Invocation) -> Measured:
+        value = facts.get(fact)
         return () if value is None else ((value, _PLAIN),)
 
     return measure
 
 
-def _tokens_by_type(call: Invocation) -> Iterator[tuple[float, Facts]]:
-    if call.facts.get("usage_source") == ours.USAGE_FROM_PROVIDER:
-        for kind, fact in ((names.INPUT, "input_tokens"), (names.OUTPUT, "output_tokens")):
-            if fact in call.facts:
-                yield call.facts[fact], {"token_type": kind}
+_TYPES: Final = ((names.INPUT, "input_tokens"), (names.OUTPUT, "output_tokens"))
+_OF_TYPE: Final = {kind: {"token_type": kind} for kind, _ in _TYPES}
 
 
-def _tokens(fact: str) -> Callable[[Invocation], Measured]:
-    return lambda call: ((_reported(call, fact), _PLAIN),)
+def _tokens_by_type(facts: Facts, _call: Invocation) -> Measured:
+    if facts.get("usage_source") != ours.USAGE_FROM_PROVIDER:
+        return ()
+    return [(facts[fact], _OF_TYPE[kind]) for kind, fact in _TYPES if fact in facts]
 
 
-def _part_of_unknown_modality(fact: str) -> Callable[[Invocation], Measured]:
-    return lambda call: ((_reported(call, fact), {"modality": names.UNKNOWN}),)
+def _tokens(fact: str) -> Measure:
+    return lambda facts, _call: ((_reported(facts, fact), _PLAIN),)
 
 
-def _by_modality(direction: str) -> Callable[[Invocation], Measured]:
+def _part_of_unknown_modality(fact: str) -> Measure:
+    return lambda facts, _call: ((_reported(facts, fact), {"modality": names.UNKNOWN}),)
+
+
+def _by_modality(direction: str) -> Measure:
     """All of it is of unknown modality unless the provider told images or audio apart."""
 
-    def measure(call: Invocation) -> Iterator[tuple[float, Facts]]:
-        told = {kind: _reported(call, f"{direction}_{kind}_tokens") for kind in (names.IMAGE, names.AUDIO)}
-        rest = _reported(call, f"{direction}_tokens") - sum(told.values())
+    def measure(facts: Facts, _call: Invocation) -> Iterator[tuple[float, Facts]]:
+        told = {kind: _reported(facts, f"{direction}_{kind}_tokens") for kind in (names.IMAGE, names.AUDIO)}
+        rest = _reported(facts, f"{direction}_tokens") - sum(told.values())
         for kind, count in told.items():
             if count:
                 yield count, {"modality": kind}
@@ -81,18 +87,20 @@ def _by_modality(direction: str) -> Callable[[Invocation], Measured]:
     return measure
 
 
-def _chunk_gaps(call: Invocation) -> Measured:
-    gaps = call.kept.get("chunk_gaps")
+def _chunk_gaps(facts: Facts, _call: Invocation) -> Measured:
+    gaps = facts.get("chunk_gaps")
     return ((gaps, _PLAIN),) if gaps else ()
 
 
-def _attempts(call: Invocation) -> Measured:
-    return ((1, _PLAIN),) if "attempt_number" in call.facts else ()
+def _attempts(facts: Facts, _call: Invocation) -> Measured:
+    return _ONE if "attempt_number" in facts else ()
 
+
+_ONE: Final[Measured] = ((1, _PLAIN),)
 
 #: name in `semconv.metrics.Instrument.measure` -> what it measures of a call.
-MEASURES: Final[dict[str, Callable[[Invocation], Measured]]] = {
-    "duration": lambda call: ((call.duration, _PLAIN),),
+MEASURES: Final[dict[str, Measure]] = {
+    "duration": lambda _facts, call: ((call.duration, _PLAIN),),
     "tokens by type": _tokens_by_type,
     "first chunk": _if_told("time_to_first_chunk"),
     "chunk gaps": _chunk_gaps,
@@ -105,9 +113,9 @@ MEASURES: Final[dict[str, Callable[[Invocation], Measured]]] = {
     "reasoning_tokens": _part_of_unknown_modality("reasoning_tokens"),
     "cost": _if_told("cost"),
     "saved": _if_told("cost_saved"),
-    "cache hits": lambda call: ((1, _PLAIN),),
+    "cache hits": lambda _facts, _call: _ONE,
     "attempts": _attempts,
-    "one": lambda call: ((1, _PLAIN),),
+    "one": lambda _facts, _call: _ONE,
 }
 #: The only ones for a call that the cache answered: no provider was called, and no time of one passed.
 _OF_CACHE_HITS: Final = frozenset({"cache hits", "saved", "attempts"})
@@ -164,22 +172,19 @@ class Recorder:
             if metrics is None:
                 at = [metric for moment in moments for metric in self._at.get(moment, ())]
                 metrics = known[kind] = [metric for metric in at if _concerns(metric.row, *kind[:2])]
-            for metric in metrics:
-                metric.record(invocation, facts)
+            _record(metrics, invocation, facts)
 
         return record
 
     def call(self, invocation: Invocation) -> None:
         """One logical call has ended."""
-        for metric in self._at.get(names.CALL, ()):
-            metric.record(invocation, invocation.facts)
+        _record(self._at.get(names.CALL, ()), invocation, invocation.facts)
 
     def event(self, invocation: Invocation, name: str, attributes: Facts) -> None:
         """A lifecycle event has happened."""
-        for metric in self._at.get(name, ()):
-            path = invocation.facts.get("path")
-            group = path[-1] if path else invocation.facts.get("model_group")
-            metric.record(invocation, {"model_group": group, **attributes})
+        path = invocation.facts.get("path")
+        group = path[-1] if path else invocation.facts.get("model_group")
+        _record(self._at.get(name, ()), invocation, {"model_group": group, **attributes})
 
 
 def _concerns(row: Instrument, operation: Any, cache_hit: bool) -> bool:
@@ -187,6 +192,12 @@ def _concerns(row: Instrument, operation: Any, cache_hit: bool) -> bool:
     if row.measure not in _OF_CACHE_HITS if cache_hit else row.measure in _ONLY_CACHE_HITS:
         return False
     return operation not in row.but_operations and (not row.operations or operation in row.operations)
+
+
+def _record(metrics: Iterable[_Metric], invocation: Invocation, facts: Facts) -> None:
+    span, now = invocation.span.get_span_context(), invocation.ended_ns
+    for metric in metrics:
+        metric.record(invocation, facts, span, now)
 
 
 class _Metric:
@@ -197,26 +208,29 @@ class _Metric:
         self._facts = tuple(label.fact for label in row.labels)
         self._series = Series(row.name, row.labels, most)
         self._measure = MEASURES[row.measure]
+        self._instrument = instrument
         self._take = getattr(instrument, "take", None) or _stock(instrument.record if row.kind == "histogram" else instrument.add)
         self._take_all = getattr(instrument, "take_all", self._one_by_one)
 
-    def record(self, invocation: Invocation, facts: Facts) -> None:
-        for amount, own in self._measure(invocation):
+    def record(self, invocation: Invocation, facts: Facts, span: SpanContext, now: int) -> None:
+        # Our own instruments are told the span; a Context, which takes time to make, is for the SDK's.
+        context = invocation.context if getattr(self._instrument, "is_shared", True) else None
+        for amount, own in self._measure(facts, invocation):
             values = map(facts.get, self._facts)
             labels = self._series.attributes(tuple(map(own.get, self._facts, values) if own else values))
             take: Callable[..., None] = self._take_all if amount.__class__ is array else self._take
-            take(amount, labels, invocation.context, invocation.span.get_span_context())
+            take(amount, labels, context, span, now)
 
-    def _one_by_one(self, amounts: array[float], labels: dict[str, str], context: Context, span: SpanContext) -> None:
+    def _one_by_one(self, amounts: array[float], labels: dict[str, str], context: Context | None, span: SpanContext, now: int) -> None:
         *others, last = amounts
         for amount in others:
-            self._take(amount, labels, _NO_SPAN, span)  # an exemplar of one is enough, and costs a third
-        self._take(last, labels, context, span)
+            self._take(amount, labels, _NO_SPAN, span, now)  # an exemplar of one is enough, and costs a third
+        self._take(last, labels, context, span, now)
 
 
 def _stock(record: Callable[..., None]) -> Callable[..., None]:
     """The way into one of the SDK's instruments, which finds the span of a measurement in its Context."""
-    return lambda amount, labels, context, _span: record(amount, labels, context=context)
+    return lambda amount, labels, context, _span, _now: record(amount, labels, context=context)
 
 
 def _make(meter: Any, row: Instrument) -> Any:

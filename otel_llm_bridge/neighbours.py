@@ -13,13 +13,13 @@ Three policies, the option ``neighbours``:
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as context_api
 from opentelemetry import trace
 
-from .contexts import current_context
+from .contexts import SPAN, current_context
 from .guard import guarded, logger
 from .importing import when_imported
 from .invocation import current
@@ -30,8 +30,6 @@ from .semconv import gen_ai, openinference
 from .suppression import is_suppressed
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
-
     from .patching import Wrapper
 
 SUPPRESS, NEST, DEFER = "suppress", "nest", "defer"
@@ -93,6 +91,9 @@ _UTILITIES_KEYS: Final = frozenset({_UTILITIES_KEY, "opentelemetry.genai.inferen
 #: What we have set under the key of the utilities: finding it again says nothing of others.
 _MINE: Final = context_api.create_key("otel_llm_bridge-utilities")
 
+_NOTHING: Final[Mapping[str, Any]] = {}
+_QUIET: Final[Mapping[str, Any]] = {_TRACELOOP_KEY: True}
+
 
 class Neighbours:
     """The policy, while the bridge is on."""
@@ -111,18 +112,16 @@ class Neighbours:
         undos, self.undos = self.undos, []
         restore(undos)
 
-    def inside(self, context: Context) -> Context:
-        """``context`` of an attempt, with the keys that tell others to keep quiet in it."""
+    def inside(self) -> Mapping[str, Any]:
+        """What the Context of an attempt tells others, so that they keep quiet."""
         if self.policy != SUPPRESS:
-            return context
-        context = context_api.set_value(_TRACELOOP_KEY, True, context)
+            return _NOTHING
         utilities = sys.modules.get("opentelemetry.util.genai._inference_invocation")
-        data = getattr(utilities, "InferenceData", None)
-        if data is not None:
+        if utilities is not None:
             with guarded("neighbours"):
-                mine = data()
-                context = context_api.set_value(_UTILITIES_KEY, mine, context_api.set_value(_MINE, mine, context))
-        return context
+                mine = utilities.InferenceData()
+                return {**_QUIET, _UTILITIES_KEY: mine, _MINE: mine}
+        return _QUIET
 
     def is_within_llm_span(self) -> bool:
         """Whether the caller's own span says already that a model is called."""
@@ -132,8 +131,8 @@ class Neighbours:
         mine = context.get(_MINE)
         if not _UTILITIES_KEYS.isdisjoint(context) and any(context.get(key) not in (None, mine) for key in _UTILITIES_KEYS):
             return True
-        span: Any = trace.get_current_span(context)
-        if not span.is_recording():
+        span: Any = context.get(SPAN)
+        if span is None or not span.is_recording():
             return False
         scope = _scope(span)
         if scope in (SCOPE, ""):
@@ -147,8 +146,6 @@ class Neighbours:
 
     def will_be_seen_by_another(self, facts: dict[str, Any]) -> bool:
         """For ``defer``: whether an instrumentation of LiteLLM or of the provider's client makes the span."""
-        if self.policy != DEFER:
-            return False
         for module, name, operations, of_client in _INSTRUMENTORS:
             if facts.get("operation") not in operations or (of_client and facts.get("provider") not in _BY_OPENAI_CLIENT):
                 continue

@@ -111,6 +111,14 @@ class Providers:
         return metrics.get_meter(SCOPE, version_of() or "0", meter_provider=self._given[1], schema_url=gen_ai.SCHEMA_URL)
 
     @made_once
+    def may_wait(self) -> bool:
+        """Whether what a call was may be said after its end: only our own pipeline reads its span, and what is measured of it."""
+        if not hasattr(self.tracer, "waits"):
+            return False
+        meter = self.meter
+        return hasattr(meter, "add_to") or isinstance(meter, metrics.NoOpMeter) or "Proxy" in type(meter).__name__
+
+    @made_once
     def logger(self) -> Any:
         """The logger of the events that come after a span has ended."""
         _ = self.tracer

@@ -18,6 +18,8 @@ from .who import SHARED, Who
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from opentelemetry.context import Context
+
     from .content.policy import Document
     from .invocation import Invocation
     from .providers import Providers
@@ -58,9 +60,12 @@ class Recording:
         self._at_start = {fact.name: fact.attribute for fact in ours if fact.at_start}
         self._shared: dict[str, str] = {name: self._names[name] for name in SHARED if name in self._names}
 
-    def begin(self, facts: dict[str, Any]) -> Attributes:
-        """Add to ``facts`` who the call is for; returns the attributes that a sampler needs."""
-        facts.update(self._who.facts(facts))
+    def identify(self, facts: dict[str, Any], context: Context) -> None:
+        """Add to ``facts`` who the call is for, as ``context``, that of the caller, and the call itself say."""
+        facts.update(self._who.facts(facts, context))
+
+    def at_start(self, facts: dict[str, Any]) -> Attributes:
+        """The attributes that a sampler needs."""
         start = {name: facts[fact] for fact, name in self._at_start.items() if facts.get(fact) is not None}
         return {**start, **openinference.attributes(facts, self._is_llm)} if self._open_inference else start
 

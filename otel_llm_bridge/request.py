@@ -63,13 +63,13 @@ def current() -> Request | None:
 
 
 def _open_request(context: context_api.Context) -> Request | None:
-    found = context_api.get_value(_CURRENT, context)
+    found = context.get(_CURRENT)
     return found if isinstance(found, Request) and not found.finished else None
 
 
 def inherit(invocation: Invocation) -> None:
     """A call says who asked for it, too: figures by team or key are made from the calls."""
-    request = context_api.get_value(_CURRENT, invocation.context)
+    request = invocation.outside.get(_CURRENT)
     if isinstance(request, Request):
         for name in _INHERITED:
             if name in request.facts:

@@ -51,7 +51,7 @@ class StreamRecorder:
         self._reader, self._feed = reader, reader.feed
         self._chunk_events = chunk_events
         #: When each chunk came, and the last one.
-        self.clocks = array("d")
+        self.clocks: list[float] = []
         self.last: Any = None
         #: Whether the next chunk is to be `saw`: the first one always.
         self.attentive = True
@@ -104,7 +104,7 @@ class StreamRecorder:
             if clocks:
                 facts["time_to_first_chunk"] = clocks[0] - invocation.clock
                 # Seconds from each chunk to the next, for the metrics.
-                invocation.kept["chunk_gaps"] = array("d", map(sub, clocks[1:], clocks))
+                facts["chunk_gaps"] = array("d", map(sub, clocks[1:], clocks))
             token = attach(self.context)
             try:
                 if not self.attentive:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import trace
 from opentelemetry.trace import SpanKind
 
 from .content import ContentPolicy
@@ -18,7 +18,6 @@ from .semconv.vocabulary import INFERENCE, ROUTER, Fact
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
     from .invocation import Invocation
@@ -73,21 +72,21 @@ class Layer:
             self._at_event[name] = (*self._at_event.get(name, ()), see)
 
     def start(self, invocation: Invocation) -> Span:
-        """Start the span, under the caller's current one, with what a sampler needs."""
-        facts = invocation.facts
-        attributes = self.recording.begin(facts)
-        span: Span = self._providers.tracer.start_span(
-            self._name(facts),
-            kind=self._kind,
-            attributes=attributes,
-            start_time=invocation.started_ns,
+        """Start the span, under the caller's current one; with what a sampler needs, unless that may wait."""
+        providers, name, attributes = self._providers, "", None
+        if invocation.waits and not (providers.may_wait and providers.tracer.waits):
+            invocation.waits = False
+        if invocation.waits:
+            invocation.put_off(self.recording.identify, invocation.outside)
+        else:
+            facts = invocation.facts
+            self.recording.identify(facts, invocation.outside)
+            attributes = self.recording.at_start(facts)
+            name = self._name(facts)
+        span: Span = providers.tracer.start_span(
+            name, invocation.outside, self._kind, attributes, start_time=invocation.started_ns
         )
         return span
-
-    @staticmethod
-    def context_with(span: Span) -> Context:
-        """The caller's Context with ``span`` as the current one."""
-        return trace.set_span_in_context(span)
 
     def event(self, invocation: Invocation, name: str, attributes: dict[str, Any]) -> None:
         """See `Invocation.event`."""
@@ -99,8 +98,7 @@ class Layer:
         span = invocation.span
         if not invocation.finished:
             now = time.time_ns()
-            if span.is_recording():
-                span.add_event(name, attributes, now)
+            span.add_event(name, attributes, now)
             # Another thread may have ended the call meanwhile. To look is cheaper than a lock for each event.
             if not invocation.finished or _has(span, name, now):  # type: ignore[unreachable]
                 return
@@ -112,19 +110,37 @@ class Layer:
         span, error = invocation.span, invocation.error
         if error is not None:
             invocation.facts.setdefault("error_type", type(error).__qualname__)
-        for see in self._at_end:
-            try:
-                see(invocation)
-            except Exception as of_ours:
-                fault("stop", of_ours)
+        if invocation.waits and not invocation.prompt and error is None and span.is_recording():
+            span.end_unwritten(functools.partial(self._write, invocation))  # type: ignore[attr-defined]  # one of ours
+            return
+        self._see_end(invocation)
         if span.is_recording():
-            span.set_attributes(self.recording.attributes(invocation.facts))
+            self._say(invocation, span)
             if error is not None:
                 self.recording.failed(invocation, error)
         if "conversation" in invocation.kept:
             with guarded("content"):
                 self.recording.content(invocation)
         span.end()
+
+    def _see_end(self, invocation: Invocation) -> None:
+        for see in self._at_end:
+            try:
+                see(invocation)
+            except Exception as of_ours:
+                fault("stop", of_ours)
+
+    def _write(self, invocation: Invocation, span: Any) -> None:
+        """What `stop` says of a call whose span may wait, in the thread that delivers."""
+        self._see_end(invocation)
+        self._say(invocation, span)
+
+    def _say(self, invocation: Invocation, span: Any) -> None:
+        attributes = self.recording.attributes(invocation.facts)
+        if invocation.waits:
+            span.fill(self._name(invocation.facts), attributes)
+        else:
+            span.set_attributes(attributes)
 
 
 def _has(span: Any, name: str, at: int) -> bool:

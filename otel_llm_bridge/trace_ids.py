@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .locks import lock
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Span
+    from opentelemetry.trace import Span, SpanContext
 
 
 class _Traces:
@@ -23,25 +23,27 @@ class _Traces:
     _LAST: Final = 1024
 
     def __init__(self) -> None:
-        self._alive: dict[int, tuple[weakref.ref[Any], int]] = {}
-        self._by_id: OrderedDict[str, int] = OrderedDict()
+        self._alive: dict[int, tuple[weakref.ref[Any], SpanContext]] = {}
+        self._by_id: OrderedDict[str, SpanContext] = OrderedDict()
         self._lock = lock()
 
-    def remember(self, response: Any, trace_id: int) -> None:
-        key = id(response)
+    def remember(self, response: Any, span: Span) -> None:
+        if response is None:
+            return
+        key, context = id(response), span.get_span_context()
         try:
             reference = weakref.ref(response, lambda _: self._alive.pop(key, None))
         except TypeError:
             response_id = response.get("id") if isinstance(response, Mapping) else None
             if isinstance(response_id, str):
                 with self._lock:
-                    self._by_id[response_id] = trace_id
+                    self._by_id[response_id] = context
                     if len(self._by_id) > self._LAST:
                         self._by_id.popitem(last=False)
             return
-        self._alive[key] = (reference, trace_id)
+        self._alive[key] = (reference, context)
 
-    def find(self, response: Any) -> int | None:
+    def find(self, response: Any) -> SpanContext | None:
         found = self._alive.get(id(response))
         if found is not None and found[0]() is response:
             return found[1]
@@ -52,10 +54,8 @@ class _Traces:
 _traces: Final = _Traces()
 
 
-def remember(response: Any, span: Span) -> None:
-    """``span`` is the one of the call that gave ``response``."""
-    if response is not None:
-        _traces.remember(response, span.get_span_context().trace_id)
+#: ``remember(response, span)``: ``span`` is the one of the call that gave ``response``.
+remember: Final = _traces.remember
 
 
 def get_trace_id(response: Any) -> str | None:
@@ -69,4 +69,4 @@ def get_trace_id(response: Any) -> str | None:
         dictionaries (``anthropic.messages``) the last 1,024 of the process are known.
     """
     found = _traces.find(response)
-    return f"{found:032x}" if found else None
+    return f"{found.trace_id:032x}" if found and found.trace_id else None

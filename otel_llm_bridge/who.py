@@ -21,6 +21,8 @@ from .guard import logger
 from .semconv import gen_ai
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
     from .content.policy import ContentPolicy
     from .settings import Settings
 
@@ -79,13 +81,13 @@ class Who:
         self._policy = policy
         self._refused: set[str] = set()
 
-    def facts(self, given: Mapping[str, Any]) -> Values:
-        """The facts of the running Context and of ``given``, what the call itself says: that wins, tags and metadata add up.
+    def facts(self, given: Mapping[str, Any], context: Context) -> Values:
+        """The facts of ``context`` and of ``given``, what the call itself says: that wins, tags and metadata add up.
 
         All of them are labels, wherever they come from: without keys, and short.
         """
-        ambient = current_context().get(_ATTRIBUTES)
-        values: Values = self._from_baggage() if self._baggage else {}
+        ambient = context.get(_ATTRIBUTES)
+        values: Values = self._from_baggage(context) if self._baggage else {}
         if isinstance(ambient, dict):
             values.update({name: value for name, value in ambient.items() if name != "metadata"})
             values["metadata"] = {**values.get("metadata", {}), **self._permitted(ambient.get("metadata", {}))}
@@ -98,10 +100,10 @@ class Who:
         values["metadata"] = {**values.get("metadata", {}), **(given.get("metadata") or {})}
         return {name: self._label(value) for name, value in values.items() if value}
 
-    def _from_baggage(self) -> Values:
+    def _from_baggage(self, context: Context) -> Values:
         values: Values = {}
         for key in self._baggage:
-            value = baggage.get_baggage(key)
+            value = baggage.get_baggage(key, context)
             if value is None:
                 continue
             if key in _BAGGAGE_FACTS:

@@ -87,19 +87,20 @@ class ContentPolicy:
                 return cls()
         return cls(settings.capture_content, redactor, settings.max_attribute_bytes, load(settings.completion_hook))
 
-    @property
+    @cached_property
     def on_span(self) -> bool:
         """Content goes on spans."""
         return self.capture in (SPAN_ONLY, SPAN_AND_EVENT)
 
-    @property
+    @cached_property
     def on_event(self) -> bool:
         """Content goes on log records."""
         return self.capture in (EVENT_ONLY, SPAN_AND_EVENT)
 
-    def wants(self, recording: bool) -> bool:
-        """Somebody wants the content of a call whose span records, or does not: the events and the hook have either."""
-        return self.on_event or self.hook is not None or (recording and self.on_span)
+    @cached_property
+    def of_all(self) -> bool:
+        """Somebody wants the content of each call, also of one whose span does not record: the events, or the hook."""
+        return self.on_event or self.hook is not None
 
     def label(self, text: str) -> str:
         """A short text that is recorded because it was asked for by name: without keys, and short."""

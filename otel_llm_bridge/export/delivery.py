@@ -14,18 +14,20 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from ..guard import guarded, report
 from . import lifetime
 from .batch import Batch, Store, from_memory
-from .items import Item
+from .items import Item, write
 from .ledger import FlushReport, Ledger, Reason, State
 from .retry import Retry
 from .sending import Sender
 from .transport import Outcome, Transport, Verdict
+
+_FULL: Final = "the queue of %d %s is full; new ones are dropped and counted"
 
 
 class Delivery:
@@ -65,10 +67,11 @@ class Delivery:
         self.queue_size = queue_size
         self._encode, self._store = encode, store
         self.sender = Sender(transport, self.ledger, store, name)
-        self._policy, self._block_timeout = policy, block_timeout
+        self._policy, self._block_timeout, self._closed = policy, block_timeout, False
         self._batch_size, self._batch_bytes = min(batch_size, queue_size), batch_bytes
         self._schedule_delay, self._request_timeout = schedule_delay, request_timeout
-        self._closed = False
+        #: Whether an item may be handed over before all of it is written (`items.write`); a store has its bytes at once.
+        self.waits = store is None
         self._reset()
         forget = weakref.WeakMethod(self._forget)
         lifetime.after_fork_in_child(lambda: (method := forget()) and method())
@@ -101,23 +104,31 @@ class Delivery:
         if self._store is not None and self._keep(item):
             return
         if self._closed:
-            self.ledger.end(State.DROPPED, reason=Reason.AFTER_SHUTDOWN)
-            self.sender.warn("after the end", "%s ended after the shutdown and are lost", self.name)
-            return
-        ledger = self.ledger
-        if ledger.count(State.PENDING) >= self.queue_size and not self._wait_for_a_place():
-            ledger.end(State.DROPPED, reason=Reason.QUEUE_FULL)
-            self.sender.warn("full", "the queue of %d %s is full; new ones are dropped and counted", self.queue_size, self.name)
-            return
-        ledger.end(State.PENDING)
-        self._queue.append(item)
-        if self._thread is None:
-            self._start()
-        self._wake_for(len(self._queue))
+            self._lose(item, Reason.AFTER_SHUTDOWN, "after the end", "%s ended after the shutdown and are lost", self.name)
+        elif self.ledger.count(State.PENDING) >= self.queue_size and not self._wait_for_a_place():
+            self._lose(item, Reason.QUEUE_FULL, "full", _FULL, self.queue_size, self.name)
+        else:
+            self.ledger.end(State.PENDING)
+            self._queue.append(item)
+            if self._thread is None:
+                self._start()
+            if len(self._queue) >= self._batch_size:
+                self._wake()
 
-    def _wake_for(self, waiting: int) -> None:
+    def _lose(self, item: Any, reason: Reason, *said: Any) -> None:
+        self.ledger.end(State.DROPPED, reason=reason)
+        self.sender.warn(*said)
+        write(item)  # what is measured of it is not lost
+
+    def write_up(self, always: bool = False) -> None:
+        """Have all written that was handed over before: somebody is about to read what was measured of it; ``always`` from now on."""
+        self.waits = self.waits and not always
+        for item in self._queue.copy():
+            write(item)
+
+    def _wake(self) -> None:
         """A full batch need not wait for the clock; but while the receiver fails, each span must not wake the worker."""
-        if waiting >= self._batch_size and not self.retry.not_before and not self._awake.is_set():
+        if not self.retry.not_before and not self._awake.is_set():
             self._awake.set()
 
     def _keep(self, item: Any) -> bool:
@@ -133,7 +144,8 @@ class Delivery:
         if self._store.append(encoded):
             if self._thread is None and not self._closed:
                 self._start()
-            self._wake_for(self.ledger.count(State.SPOOLED))
+            if self.ledger.count(State.SPOOLED) >= self._batch_size:
+                self._wake()
             return True
         self.ledger.unend(State.SPOOLED)
         return False
@@ -163,8 +175,7 @@ class Delivery:
         Returns:
             The figures. The report is true only when every span that ended was confirmed by the receiver.
         """
-        started = time.monotonic()
-        deadline = lifetime.Deadline(timeout)
+        started, deadline = time.monotonic(), lifetime.Deadline(timeout)
         ledger = self.ledger
         target = ledger.ended
         if ledger.outstanding or self._store is not None:

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from ..guard import report
 from ..semconv import litellm as names
 from ..shortening import cut, fit, shorten
-from .items import Context, Item
+from .items import Context, Item, write
 from .wire import SMALL, any_value, field, key_value, pack_double, pack_fixed64, utf8, varint
 
 _pack_time = struct.Struct("<BQBQ").pack
@@ -79,6 +79,7 @@ class Encoder:
         One that has a value which cannot be encoded, or that cannot be made small enough, keeps what says where it
         belongs and how it ended; its attributes, events and links are counted as dropped (the ``dropped_*_count`` of OTLP).
         """
+        write(span)
         try:
             body = self._fitting(span)
         except Exception as error:  # a value of the program's own

@@ -6,7 +6,7 @@ An OTLP request is the concatenation of its parts, so the same bytes go to the d
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .wire import field, key_value, pack_fixed64
 
@@ -28,6 +28,13 @@ class Item(NamedTuple):
     def size(self) -> int:
         """Bytes that it takes in a request or in a segment, at most: with tags, lengths and a resource of its own."""
         return len(self.body) + len(self.context.resource) + len(self.context.scope) + 64
+
+
+def write(source: Any) -> None:
+    """Have the rest of what is to be encoded written, where it may be handed over before (`call_span.CallSpan.write`)."""
+    rest = getattr(source, "write", None)
+    if rest is not None:
+        rest()
 
 
 def request(items: Iterable[Item]) -> bytes:

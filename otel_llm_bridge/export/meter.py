@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -112,17 +112,17 @@ class Counter(_Instrument):
 
     def add(self, amount: float, attributes: Labels, context: Context | None = None) -> None:
         """Add ``amount``, which is not negative."""
-        self.take(amount, attributes, context, trace.get_current_span(context).get_span_context())
+        self.take(amount, attributes, context, trace.get_current_span(context).get_span_context(), time.time_ns())
 
-    def take(self, amount: float, labels: Labels, context: Context | None, span: SpanContext) -> None:
-        """Add ``amount``; ``span`` is that of ``context``, for who knows it."""
+    def take(self, amount: float, labels: Labels, context: Context | None, span: SpanContext, now: int) -> None:
+        """Add ``amount``; ``span`` is that of ``context``, and ``now`` the wall clock, for who knows them."""
         if self.is_shared:
             self._stock.add(amount, labels, context)
         with self._lock:
             point = self._points.get(id(labels)) or self._add(labels)
             point.value += amount
             if span.trace_flags & _SAMPLED:
-                point.exemplar = amount, time.time_ns(), span
+                point.exemplar = amount, now, span
 
     def _new(self, labels: Labels) -> _Sum:
         return _Sum(labels)
@@ -155,10 +155,10 @@ class BucketHistogram(_Instrument):
 
     def record(self, amount: float, attributes: Labels, context: Context | None = None) -> None:
         """Record ``amount``."""
-        self.take(amount, attributes, context, trace.get_current_span(context).get_span_context())
+        self.take(amount, attributes, context, trace.get_current_span(context).get_span_context(), time.time_ns())
 
-    def take(self, amount: float, labels: Labels, context: Context | None, span: SpanContext) -> None:
-        """Record ``amount``; ``span`` is that of ``context``, for who knows it."""
+    def take(self, amount: float, labels: Labels, context: Context | None, span: SpanContext, now: int) -> None:
+        """Record ``amount``; ``span`` is that of ``context``, and ``now`` the wall clock, for who knows them."""
         if self.is_shared:
             self._stock.record(amount, labels, context)
         bucket = bisect_left(self._bounds, amount)
@@ -169,9 +169,9 @@ class BucketHistogram(_Instrument):
             point.smallest = min(point.smallest, amount)
             point.largest = max(point.largest, amount)
             if span.trace_flags & _SAMPLED:
-                point.exemplars[bucket] = amount, time.time_ns(), span
+                point.exemplars[bucket] = amount, now, span
 
-    def take_all(self, amounts: Sequence[float], labels: Labels, context: Context | None, span: SpanContext) -> None:
+    def take_all(self, amounts: Sequence[float], labels: Labels, context: Context | None, span: SpanContext, now: int) -> None:
         """Record several, of one call: the last one is its exemplar."""
         *others, last = amounts
         if self.is_shared:
@@ -186,7 +186,7 @@ class BucketHistogram(_Instrument):
                 point.sum = sum(others, point.sum)
                 point.smallest = min(point.smallest, ordered[0])
                 point.largest = max(point.largest, ordered[-1])
-        self.take(last, labels, context, span)
+        self.take(last, labels, context, span, now)
 
     def _new(self, labels: Labels) -> _Buckets:
         return _Buckets(labels, len(self._bounds) + 1)
@@ -278,6 +278,8 @@ class Provider(MeterProvider):
         super().__init__(readers, **options)
         self._of = of
         self.meter: Meter | None = None
+        #: Called when somebody else begins to read.
+        self.shared: Callable[[], None] = lambda: None
 
     def get_meter(
         self, name: str, version: str | None = None, schema_url: str | None = None, attributes: Mapping[str, Any] | None = None
@@ -293,5 +295,6 @@ class Provider(MeterProvider):
     def add_metric_reader(self, metric_reader: Any) -> None:
         """See `opentelemetry.sdk.metrics.MeterProvider`. The new reader is given what is measured from now on."""
         super().add_metric_reader(metric_reader)
+        self.shared()
         if self.meter is not None:
             self.meter.share()

@@ -280,5 +280,9 @@ def _build(settings: Settings) -> Pipeline:
             observe_spans(spans, meter_provider)
         if metrics is not None:
             observe_metrics(metrics.exporter, meter_provider)
+        if spans is not None:
+            meter_provider.shared = functools.partial(spans.write_up, always=True)
+            if metrics is not None:
+                metrics.exporter.prepare = spans.write_up
     logger_provider, logs, of_logs = providers.logs(settings, resource)
     return Pipeline(tracer_provider, meter_provider, logger_provider, spans, logs, metrics, [*of_traces, *of_metrics, *of_logs])

@@ -37,11 +37,15 @@ class DeliverySpanProcessor(SpanProcessor):
         journal: told of each span that starts; see `spool.Journal`.
     """
 
+    #: Whether `on_start` does anything.
+    notes_starts = True
+
     def __init__(self, delivery: Delivery, exit_timeout: float = 5.0, journal: Any = None) -> None:
         self.delivery = delivery
         self._take = delivery.take
         self._exit_timeout = exit_timeout
         self._journal = journal
+        self.notes_starts = journal is not None
 
     def on_start(self, span: Any, parent_context: Any = None) -> None:
         if self._journal is not None:
@@ -97,8 +101,12 @@ class DeliveryMetricExporter(MetricExporter):
         self.finished: Counter[str] = Counter()
         #: Adds to what was collected what is not kept by the SDK.
         self.complete: Callable[[MetricsData], MetricsData] = lambda collected: collected
+        #: Called before that: what was measured is to be there.
+        self.prepare: Callable[[], None] = lambda: None
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        with guarded("metrics"):
+            self.prepare()
         whole = self.complete(metrics_data)
         body = encode_metrics(whole).SerializeToString()
         if not body:

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from opentelemetry.sdk import metrics as sdk_metrics
 from opentelemetry.sdk._logs import LoggerProvider, export
-from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import AggregationTemporality, ConsoleMetricExporter, MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from opentelemetry.sdk.resources import Resource
@@ -102,7 +101,7 @@ def traces(settings: Settings, resource: Resource) -> tuple[TracerProvider | Non
     return provider, delivery, others
 
 
-def metrics(settings: Settings, resource: Resource) -> tuple[MeterProvider | None, DeliveryMetricReader | None, list[Any]]:
+def metrics(settings: Settings, resource: Resource) -> tuple[meter.Provider | None, DeliveryMetricReader | None, list[Any]]:
     """A MeterProvider with the exporters of ``OTEL_METRICS_EXPORTER``."""
     names = otlp_env.exporters("metrics")
     if settings.metrics == "none" or not names:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..drivers import driver_for
-from ..guard import never_raises
 from ..neighbours import NEST, Neighbours
 from ..patching import Target, Undo, Wrapper, apply_all
 from . import callback_bridge, hooks, own_otel, router, unrecorded
@@ -61,7 +60,7 @@ def _repeated(calls: Calls) -> list[tuple[Target, Callable[[Callable[..., Any]],
 
 
 def _driver(begin: Callable[..., Any], function: Callable[..., Any]) -> Wrapper:
-    return driver_for(function, never_raises(functools.partial(begin, inspect.iscoroutinefunction(function), _positional(function))))
+    return driver_for(function, functools.partial(begin, inspect.iscoroutinefunction(function), _positional(function)))
 
 
 def _positional(function: Any) -> tuple[str, ...]:

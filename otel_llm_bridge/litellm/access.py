@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import repeat
 from operator import attrgetter
 from typing import Any, Final
 
@@ -50,15 +51,14 @@ def peek(source: Any, name: str) -> Any:
 def column(sources: list[Any], name: str) -> list[Any]:
     """The values under ``name`` of those that have one: as `peek`, for a long list of which most have none."""
     try:
-        models = [*map(_FIELDS_AND_EXTRA, sources)]
+        if not any(map(_EXTRA, sources)):  # in steps of C, of which a long list has many
+            return [value for value in map(dict.get, map(_FIELDS, sources), repeat(name)) if value is not None]
     except AttributeError:  # not all are models of pydantic
-        found = [peek(source, name) for source in sources]
-    else:
-        found = [own[name] if name in own else extra.get(name) if extra else None for own, extra in models]
-    return [value for value in found if value is not None]
+        pass
+    return [value for source in sources if (value := peek(source, name)) is not None]
 
 
-_FIELDS_AND_EXTRA: Final = attrgetter("__dict__", "__pydantic_extra__")
+_FIELDS, _EXTRA = attrgetter("__dict__"), attrgetter("__pydantic_extra__")
 _NO_FIELDS: Final[Mapping[str, Any]] = {}
 
 

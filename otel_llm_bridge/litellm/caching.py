@@ -18,19 +18,21 @@ HIT: Final = Target(_HANDLER, "LLMCachingHandler._update_litellm_logging_obj_env
 PARTLY: Final = Target(_HANDLER, "LLMCachingHandler._combine_cached_embedding_response_with_api_result")
 
 
-def saw_hit(invocation: Invocation, _told: dict[str, Any]) -> dict[str, Any] | None:
+def saw_hit(invocation: Invocation) -> dict[str, Any] | None:
     """At `HIT`. Not the ``cache_hit`` of a response: LiteLLM puts it on partly cached ones, and not on all others."""
     if invocation.finished:
         return None
-    invocation.facts["cache_hit"] = True
+    invocation.put_off(dict.update, {"cache_hit": True})
+    invocation.prompt = True
     return {}
 
 
-def saw_part(invocation: Invocation, told: dict[str, Any]) -> None:
+def saw_part(invocation: Invocation, embedding_response: Any, _caching_handler_response: Any) -> None:
     """At `PARTLY`: the answer that goes to the caller no longer says what the provider's part was."""
     if not invocation.finished:
-        invocation.kept["billed"] = access.get(told["embedding_response"], "usage")
-        invocation.kept["cached"] = access.get(told["_caching_handler_response"], "final_embedding_cached_response.usage")
+        invocation.prompt = True
+        invocation.kept["billed"] = access.get(embedding_response, "usage")
+        invocation.kept["cached"] = access.get(_caching_handler_response, "final_embedding_cached_response.usage")
 
 
 #: fact of what was used -> fact of what was saved.

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry import context as context_api
 
 from ..contexts import current_context
-from ..guard import guarded
+from ..guard import fault, guarded
 from ..invocation import Invocation, current
 from ..logical import LogicalCall, Plan
-from ..neighbours import SUPPRESS
+from ..neighbours import DEFER, SUPPRESS
 from ..propagation import Traceparent
 from ..semconv import gen_ai
 from ..streams import StreamRecorder, is_stream, proxy_for
 from ..suppression import is_suppressed
 from ..trace_ids import remember
-from . import access, caching, chunks, content, pricing, reading, telling, unrecorded, who
+from . import access, caching, chunks, content, put_off, reading, telling, unrecorded, who
 from .wrap_points import Family
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Calls:
             return None
         else:
             outer = None
-        request = {**dict(zip(parameters, args, strict=False)), **kwargs}
+        request = {**dict(zip(parameters, args, strict=False)), **kwargs} if args else {**kwargs}
         if unrecorded.is_asked_for(request):
             return unrecorded.begin()
         if outer is None and family.operation == gen_ai.CHAT and self._repeats(request):
@@ -110,7 +110,7 @@ class Calls:
         outer = current()
         if not isinstance(outer, LogicalCall) or outer.finished or outer.facts.get("strategy") != _BY_SDK:
             return None
-        request = {**dict(zip(parameters, args, strict=False)), **kwargs}
+        request = {**dict(zip(parameters, args, strict=False)), **kwargs} if args else {**kwargs}
         if request.get("fallbacks"):
             return None  # it will call the public function for each of them
         model = str(request.get("model"))
@@ -126,16 +126,15 @@ class Calls:
         self, family: Family, call_type: str, is_async: bool, request: dict[str, Any], kwargs: dict[str, Any],
         attempt: dict[str, Any], outer: Invocation | None, final: bool = True,
     ) -> tuple[Invocation, Callable[[Any], Any]] | None:
-        facts = access.clean({**reading.read_request(family.operation, request, self.litellm), **attempt})
-        facts["call_type"] = call_type
-        facts.update(who.read_request(request, self.allowed))
-        if family.streams:
-            facts["stream"] = True
-        layer = self._layer(facts, outer)
+        facts = {"call_type": call_type, **who.read_request(request, self.allowed)}
+        if attempt:
+            put_off.say(facts, attempt)
+        layer = self._layer(family, request, outer)
         if layer is None:
             return None
-        invocation = Invocation(layer, facts, outer)
-        invocation.context = self.neighbours.inside(invocation.context)
+        invocation = Invocation(layer, facts, outer, put_off.request(facts, family, request, self.litellm))
+        invocation.prompt = isinstance(outer, LogicalCall)
+        invocation.beside = self.neighbours.inside()
         self._send_traceparent(family, invocation, kwargs)
         kept = invocation.kept
         kept["family"], kept["request"], kept["logging"] = family, request, request.get("litellm_logging_obj")
@@ -151,14 +150,16 @@ class Calls:
         if is_stream(result):
             with guarded("stream"):
                 reader = chunks.READERS[family.chunks](self.litellm, invocation, result)
-                invocation.facts.update(access.clean(reading.read_hidden(reading.hidden(result))))
+                invocation.put_off(put_off.say, reading.read_hidden(reading.hidden(result)))
                 reader = telling.reader_for(invocation, content.reader_for(family, invocation, reader))
                 proxy = proxy_for(result, StreamRecorder(invocation, reader, self.settings.chunk_events))
                 return _given_back(proxy, invocation)
             return result
-        with guarded("response"):
+        try:
             telling.answered(invocation)
-            self._read_response(family, invocation, result, final)
+            put_off.answer(self.litellm, family, invocation, result, final)
+        except Exception as error:  # not `guarded`: each call passes here
+            fault("response", error)
         return _given_back(result, invocation)
 
     def _send_traceparent(self, family: Family, invocation: Invocation, kwargs: dict[str, Any]) -> None:
@@ -173,31 +174,17 @@ class Calls:
         if headers is not None:
             kwargs[name] = headers
 
-    def _layer(self, facts: dict[str, Any], outer: Invocation | None) -> Layer | None:
+    def _layer(self, family: Family, request: dict[str, Any], outer: Invocation | None) -> Layer | None:
         """Where this attempt is recorded: as the LLM span, below another one's, or, for ``None``, not at all."""
-        if self.neighbours.will_be_seen_by_another(facts):
-            return None
+        if self.neighbours.policy == DEFER:
+            facts: dict[str, Any] = {}
+            put_off.read_request(facts, family, request, self.litellm)
+            if self.neighbours.will_be_seen_by_another(facts):
+                return None
         within = outer.kept.get("within_llm_span") if outer is not None else self.neighbours.is_within_llm_span()
         if not within:
             return self.inference
         return self.below if self.neighbours.policy == SUPPRESS else None
-
-    def _read_response(self, family: Family, invocation: Invocation, result: Any, final: bool) -> None:
-        """``final``: LiteLLM has put its own figures on the result; it has not on one that it may repeat."""
-        invocation.kept["response"] = result
-        facts = reading.RESPONSES[family.reader](result)
-        params = reading.hidden(result)
-        facts.update(reading.read_hidden(params))
-        if final:
-            facts.update(pricing.figure(self.litellm, invocation, params.get("response_cost")))
-        if "cost" not in facts and "input_tokens" in facts:
-            facts.update(self._price(invocation, result, final))
-        invocation.facts.update(access.clean(facts))
-
-    def _price(self, invocation: Invocation, result: Any, final: bool) -> dict[str, Any]:
-        if final:
-            return pricing.price(self.litellm, invocation, result)
-        return pricing.price_usage(self.litellm, invocation, access.get(result, "model"), access.get(result, "usage"))
 
     # --- calls that LiteLLM itself repeats ----------------------------------------------------------
 
@@ -255,8 +242,10 @@ def _settle_logical(call: LogicalCall, result: Any) -> Any:
 
 def _given_back(result: Any, invocation: Invocation) -> Any:
     """The caller is given ``result``: from now on `get_trace_id` knows it."""
-    with guarded("trace id"):
+    try:
         remember(result, invocation.span)
+    except Exception as error:
+        fault("trace id", error)
     return result
 
 

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 def listen(invocation: Invocation, request: Mapping[str, Any], policy: ContentPolicy) -> None:
     """Copy what the request says, if somebody wants it: the caller may change its messages afterwards."""
-    if not policy.wants(recording=True):
+    if not (policy.of_all or policy.on_span):
         return
     with guarded("request content"):
         # The keys in any case: the logical call may record where this attempt does not.
+        invocation.prompt = True
         secrets = invocation.kept["secrets"] = conversations.secrets_of(request)
-        if policy.wants(invocation.span.is_recording()):
+        if policy.of_all or invocation.span.is_recording():
             invocation.kept["conversation"] = conversations.read_request(request, secrets)
 
 

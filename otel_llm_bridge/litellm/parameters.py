@@ -100,13 +100,13 @@ _CONFIGURED: Final = {
     for spelling in (name, _camel(name))
 }  # fmt: skip
 #: Arguments that it may be in; only the first that is there counts, as for LiteLLM.
-_CONFIGURATIONS: Final = ("config", "generationConfig", "generation_config")
+CONFIGURATIONS: Final = ("config", "generationConfig", "generation_config")
 
 
 def read_parameters(facts: Facts, operation: str, request: Mapping[str, Any]) -> None:
     """Add to ``facts`` the parameters of a ``request``; an argument counts more than the same in a configuration."""
     if operation == gen_ai.GENERATE_CONTENT:
-        configuration = fields(first(request, _CONFIGURATIONS))
+        configuration = fields(first(request, CONFIGURATIONS))
         if isinstance(configuration, Mapping):
             _read(facts, operation, configuration, _CONFIGURED)
     _read(facts, operation, request, REQUEST)

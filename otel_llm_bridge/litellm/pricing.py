@@ -43,8 +43,7 @@ def figure(litellm: Any, invocation: Invocation, cost: Any) -> Facts:
 
     LiteLLM says 0 of some models that it does not know, and of an answer without usage.
     """
-    facts = read_cost(cost)
-    return {} if facts.get("cost") == 0 and not _may_be_free(litellm, invocation) else facts
+    return {} if cost == 0 and not _may_be_free(litellm, invocation) else read_cost(cost)
 
 
 def _may_be_free(litellm: Any, invocation: Invocation) -> bool:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..semconv import gen_ai
-from . import interactions
-from .access import Facts, fields, first, get
-from .parameters import read_parameters
-from .usage import read_usage
+from . import interactions, parameters
+from .access import Facts, fields, first, get, peek
+from .usage import copied, read_usage
 
 # --- the request -------------------------------------------------------------------------------------
 
@@ -34,8 +33,27 @@ def read_request(operation: str, request: Mapping[str, Any], defaults: Any) -> F
     facts["provider"] = gen_ai.PROVIDERS.get(provider, provider)
     base = request.get("api_base") or request.get("base_url") or defaults.api_base
     facts["server_address"], facts["server_port"] = server_of(str(base) if base else _HOSTS.get(provider, ""))
-    read_parameters(facts, operation, request)
+    parameters.read_parameters(facts, operation, request)
     return facts
+
+
+_UNCHANGING: Final = frozenset({str, int, float, bool, type(None)})
+#: Every argument that `read_request` looks at.
+_READ: Final = frozenset({
+    "model", "custom_llm_provider", "api_base", "base_url", "agent", *parameters.REQUEST, *parameters.CONFIGURATIONS,
+})  # fmt: skip
+
+
+def taken(request: Mapping[str, Any], defaults: Any) -> dict[str, Any] | None:
+    """What `read_request` looks at, for a later moment; ``None`` where it may change until then."""
+    found = {"base_url": defaults.api_base}
+    for name, value in request.items():
+        if name in _READ:
+            if value.__class__ not in _UNCHANGING:
+                return None
+            if value is not None:
+                found[name] = value
+    return found
 
 
 #: Where a provider is when the caller names no address; the true one replaces it before the request goes out.
@@ -56,7 +74,7 @@ _HOSTS: Final = {
 _PORTS: Final = {"https": 443, "http": 80}
 
 
-@lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=1024)
 def server_of(url: str) -> tuple[str | None, int | None]:
     """Host and port of a URL; ``(None, None)`` when it has none."""
     try:
@@ -67,7 +85,7 @@ def server_of(url: str) -> tuple[str | None, int | None]:
         return None, None
 
 
-@lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=1024)
 def _split_model(model: str, defaults: Any) -> tuple[str, str]:
     prefix, _, rest = model.partition("/")
     if rest and prefix in defaults.provider_list:
@@ -172,6 +190,17 @@ RESPONSES: Final[dict[str, Callable[[Any], Facts]]] = {
     "rerank": _plain,
     "plain": _plain,
 }
+
+
+def _copied_chat(response: Any) -> Facts:
+    response = fields(response)
+    told = response.get if type(response) is dict else functools.partial(get, response)
+    reasons = [{"finish_reason": peek(choice, "finish_reason")} for choice in told("choices") or ()]
+    return {"id": told("id"), "model": told("model"), "choices": reasons, "usage": copied(told("usage"))}
+
+
+#: Reader -> what it reads of a response, for a later moment. Those without a row read at once: they are called less often.
+COPIES: Final[dict[str, Callable[[Any], Facts]]] = {"chat": _copied_chat}
 
 
 def hidden(response: Any) -> Mapping[str, Any]:

@@ -24,7 +24,7 @@ from ..callbacks import dispatcher, loops, process_end
 from ..callbacks.dispatch import Dispatcher
 from ..callbacks.registry import Registration
 from ..export import freeze, lifetime
-from ..guard import guarded, logger
+from ..guard import fault, logger
 from ..patching import Target, Undo
 
 NAME: Final = "LiteLLM's own callbacks"
@@ -223,8 +223,10 @@ def call_after(target: Target, then: Callable[[Any, Any, tuple[Any, ...], dict[s
 
     def wrapper(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = wrapped(*args, **kwargs)
-        with guarded(NAME):
+        try:
             then(result, instance, args, kwargs)
+        except Exception as error:
+            fault(NAME, error)
         return result
 
     return wrap_attribute(target, wrapper)

@@ -41,7 +41,7 @@ def _logical(calls: Calls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Beg
 
 
 def _fallbacks(calls: Calls, function: Callable[..., Any]) -> Wrapper:
-    return driver_for(function, never_raises(functools.partial(_logical, calls)))
+    return driver_for(function, functools.partial(_logical, calls))
 
 
 def _attempt(calls: Calls, function: Callable[..., Any]) -> Wrapper:
@@ -85,7 +85,7 @@ def _single(calls: Calls, function: Callable[..., Any]) -> Wrapper:
         finally:
             detach(token, context)
 
-    drive = driver_for(function, never_raises(begin))
+    drive = driver_for(function, begin)
 
     def around(wrapped: Any, instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The logical call around its one attempt."""

@@ -49,7 +49,26 @@ def listen(attempts: tuple[Layer, ...], logical: Layer) -> None:
 
 def begin(invocation: Invocation, is_async: bool) -> None:
     """A call begins: from now on it has somebody to tell."""
-    invocation.kept["call"] = callbacks.begin(is_async=is_async, span_context=invocation.span.get_span_context())
+    invocation.kept["is_async"] = is_async
+    if _is_heard(invocation) or callbacks.dispatcher.registry.scoped():
+        _call_of(invocation)
+
+
+def _is_heard(invocation: Invocation) -> bool:
+    """Whether anybody may listen. The cheapest thing to ask, for each call."""
+    return "call" in invocation.kept or bool(callbacks.dispatcher.registry.by_point)
+
+
+def _call_of(invocation: Invocation) -> Call:
+    """Who tells what happens to the call. Made at its begin if somebody listens then, else when there is something to tell."""
+    kept = invocation.kept
+    call: Call | None = kept.get("call")
+    if call is None:
+        is_async = kept.get("is_async", asyncio._get_running_loop() is not None)
+        call = callbacks.begin(is_async=is_async, span_context=invocation.span.get_span_context())
+        if kept:  # what comes when the call is over belongs to nobody who waits
+            kept["call"] = call
+    return call
 
 
 def answered(invocation: Invocation) -> None:
@@ -64,8 +83,10 @@ def answered(invocation: Invocation) -> None:
 
 def reader_for(invocation: Invocation, reader: ChunkReader) -> ChunkReader:
     """``reader``, or one that also tells of each chunk where somebody listens."""
-    call = invocation.kept.get("call")
-    return _TellingReader(call, invocation, reader) if call is not None and call.wants("stream_chunk") else reader
+    if not _is_heard(invocation):
+        return reader
+    call = _call_of(invocation)
+    return _TellingReader(call, invocation, reader) if call.wants("stream_chunk") else reader
 
 
 class _TellingReader:
@@ -92,9 +113,9 @@ class _TellingReader:
 
 
 def _on_the_way(invocation: Invocation, event: str, attributes: dict[str, Any]) -> None:
-    call = invocation.kept.get("call")
-    if call is None or not call.heard or (logging := invocation.kept.get("logging")) is None:
+    if not _is_heard(invocation) or (logging := invocation.kept.get("logging")) is None:
         return
+    call = _call_of(invocation)
     for point in _ON_THE_WAY[event]:
         callback_bridge.happened(call, point, logging, details=attributes)
     if call.raised is not None and event == _STOPPABLE:
@@ -136,22 +157,25 @@ def _tell(invocation: Invocation, point: str, details: dict[str, Any]) -> None:
     if not (point in registry.by_point or registry.scoped()):
         return
     kept = invocation.kept
-    call = kept.get("call")
-    if call is None:
-        is_async = kept.get("is_async", asyncio._get_running_loop() is not None)
-        call = callbacks.begin(is_async=is_async, span_context=invocation.span.get_span_context())
-        if kept:  # what comes when the call is over belongs to nobody who waits
-            kept["call"] = call
     callback_bridge.occurred(
-        call, point, details, request=kept.get("request") or {}, since=invocation.started_ns, waited=bool(kept) and invocation.waited
-    )
+        _call_of(invocation), point, details, request=kept.get("request") or {}, since=invocation.started_ns,
+        waited=bool(kept) and invocation.waited,
+    )  # fmt: skip
 
 
 def _ended(invocation: Invocation) -> None:
-    kept, facts = invocation.kept, invocation.facts
-    call = kept.pop("call", None)
-    if call is None:
+    # Of any other call nobody is told anything, and its facts need not be read for that.
+    if not (_is_heard(invocation) or invocation.streams or invocation.error is not None):
         return
+    call = _call_of(invocation)
+    _tell_end(invocation, call)
+    # What a callback wants raised comes when its driver settles: once the span has ended.
+    if call.owes and invocation.waited:
+        invocation.owed = call
+
+
+def _tell_end(invocation: Invocation, call: Call) -> None:
+    kept, facts = invocation.kept, invocation.facts
     outcome = facts.get("stream_outcome")
     whole = outcome in (None, names.OUTCOME_COMPLETE, names.OUTCOME_ERROR)
     with guarded("callbacks at the end"):
@@ -167,9 +191,6 @@ def _ended(invocation: Invocation) -> None:
             chunks=() if whole else tuple(kept.get("chunks") or ()),
             waited=invocation.waited,
         )
-    # What a callback wants raised comes when its driver settles: once the span has ended.
-    if call.owes and invocation.waited:
-        invocation.owed = call
 
 
 def _answer(invocation: Invocation, outcome: str | None) -> Any:

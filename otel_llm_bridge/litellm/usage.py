@@ -33,7 +33,7 @@ _USAGE: Final = {
     "output_audio_tokens": ("completion_tokens_details.audio_tokens", "output_tokens_details.audio_tokens"),
 }  # fmt: skip
 #: Google's names of reasoning, which it counts beside the output.
-_THOUGHTS_APART: Final = ("thoughts_token_count", "thoughtsTokenCount", "total_thought_tokens", "total_reasoning_tokens")
+_THOUGHTS_APART: Final = frozenset({"thoughts_token_count", "thoughtsTokenCount", "total_thought_tokens", "total_reasoning_tokens"})
 #: Every fact that a usage object may give.
 USAGE_FACTS: Final = tuple(_USAGE)
 _TOTALS: Final = ("input_tokens", "output_tokens")
@@ -64,6 +64,17 @@ def _told(part: Any) -> Mapping[str, Any]:
     return part if type(part) is dict else {name: value for name in _NAMES if (value := get(part, name)) is not None}
 
 
+def copied(usage: Any) -> Mapping[str, Any] | None:
+    """What `read_usage` reads, for a later moment."""
+    if usage is None:
+        return None
+    copy = {**_told(usage)}
+    for detail in _DETAILS & copy.keys():
+        if copy[detail] is not None:
+            copy[detail] = {**_told(copy[detail])}
+    return copy
+
+
 def read_usage(usage: Any, source: str = names.USAGE_FROM_PROVIDER) -> Facts:
     """Token counts, by the conventions: the input includes cached tokens, the output includes reasoning."""
     if usage is None:
@@ -89,7 +100,7 @@ def read_usage(usage: Any, source: str = names.USAGE_FROM_PROVIDER) -> Facts:
         # Anthropic's own shape counts cached tokens apart.
         cached = facts.get("cache_read_tokens", 0) + facts.get("cache_write_tokens", 0)
         facts["input_tokens"] = facts.get("input_tokens", 0) + cached
-    if any(usage.get(name) is not None for name in _THOUGHTS_APART):
+    if not _THOUGHTS_APART.isdisjoint(usage) and any(usage.get(name) is not None for name in _THOUGHTS_APART):
         facts["output_tokens"] = facts.get("output_tokens", 0) + facts.get("reasoning_tokens", 0)
     if usage.get("total_tool_use_tokens"):  # what tools gave the model to read, which Google counts beside the input
         facts["input_tokens"] = facts.get("input_tokens", 0) + usage["total_tool_use_tokens"]

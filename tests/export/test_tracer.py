@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,11 +17,26 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Decision, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import (
+    ALWAYS_OFF,
+    ALWAYS_ON,
+    Decision,
+    ParentBased,
+    ParentBasedTraceIdRatio,
+    Sampler,
+    SamplingResult,
+    TraceIdRatioBased,
+)
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
+from otel_llm_bridge import guard
+from otel_llm_bridge.export.call_span import CallSpan
+from otel_llm_bridge.export.delivery import Delivery
+from otel_llm_bridge.export.encoding import Encoder
 from otel_llm_bridge.export.processors import DeliverySpanProcessor
-from otel_llm_bridge.export.tracer import CallSpan, Provider
+from otel_llm_bridge.export.sampler import decision_of
+from otel_llm_bridge.export.tracer import Provider
+from otel_llm_bridge.export.transport import Outcome, Verdict
 
 _SCOPE = "ours"
 _RESOURCE = Resource({"service.name": "app"})
@@ -145,12 +161,36 @@ class _RecordOnly(Sampler):
         return "record only"
 
 
-_SAMPLERS = [ALWAYS_ON, ALWAYS_OFF, ParentBased(ALWAYS_ON), ParentBased(ALWAYS_OFF), TraceIdRatioBased(0.0), _RecordOnly()]
-_PARENTS = [None, SpanContext(5, 6, True, TraceFlags(0)), SpanContext(5, 6, True, TraceFlags(1), TraceState([("a", "1")])), SpanContext(0, 0, False)]
+class _ByName(ParentBased):
+    """One of the program's own, that asks for what the SDK's do not look at."""
+
+    def should_sample(self, parent_context: Any, trace_id: int, name: str, kind: Any = None, attributes: Any = None, *args: Any, **kwargs: Any) -> SamplingResult:
+        decision = Decision.RECORD_AND_SAMPLE if name == "s" and attributes == {"a": 1} else Decision.DROP
+        return SamplingResult(decision, attributes)
 
 
-@pytest.mark.parametrize("sampler", _SAMPLERS, ids=lambda sampler: type(sampler).__name__)
-@pytest.mark.parametrize("parent", _PARENTS, ids=["root", "not sampled", "sampled", "invalid"])
+_EACH_WAY = ParentBased(
+    TraceIdRatioBased(0.5), remote_parent_sampled=ALWAYS_OFF, remote_parent_not_sampled=TraceIdRatioBased(0.5),
+    local_parent_sampled=TraceIdRatioBased(0.0), local_parent_not_sampled=ALWAYS_ON,
+)  # fmt: skip
+_STATE = TraceState([("a", "1")])
+_KNOWN = [
+    ALWAYS_ON, ALWAYS_OFF, ParentBased(ALWAYS_ON), ParentBased(ALWAYS_OFF), TraceIdRatioBased(0.0), TraceIdRatioBased(1.0), _EACH_WAY,
+    ParentBasedTraceIdRatio(0.5),
+]  # fmt: skip
+_UNKNOWN = [_RecordOnly(), _ByName(ALWAYS_OFF), ParentBased(_RecordOnly()), ParentBased(ALWAYS_ON, local_parent_sampled=_RecordOnly())]
+_PARENTS = {
+    "root": None,
+    "invalid": SpanContext(0, 0, False),
+    **{
+        f"{'remote' if is_remote else 'local'}, {'sampled' if flags else 'not sampled'}, {trace_id:x}": SpanContext(trace_id, 6, is_remote, TraceFlags(flags), _STATE)
+        for is_remote in (True, False) for flags in (0, 1) for trace_id in (5, (1 << 128) - 5)
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sampler", [*_KNOWN, *_UNKNOWN], ids=lambda sampler: sampler.get_description()[:40])
+@pytest.mark.parametrize("parent", _PARENTS.values(), ids=_PARENTS)
 def test_sampling(sampler: Sampler, parent: SpanContext | None) -> None:
     """The same decision, the same context, the same attributes, below every kind of parent."""
     context = trace.set_span_in_context(NonRecordingSpan(parent)) if parent is not None else None
@@ -164,6 +204,117 @@ def test_sampling(sampler: Sampler, parent: SpanContext | None) -> None:
     theirs, ours = _both(do, sampler)
     assert made[0] == made[1]
     assert len(theirs.ended) == len(ours.ended)
+
+
+@pytest.mark.parametrize("sampler", [*_KNOWN, *_UNKNOWN], ids=lambda sampler: sampler.get_description()[:40])
+def test_what_a_sampler_may_ask_for(sampler: Sampler) -> None:
+    """A span starts without name and attributes only where the sampler looks at neither."""
+    assert (decision_of(sampler) is None) is (sampler in _UNKNOWN)
+
+
+# What is said after the end ------------------------------------------------------------------------------------------
+
+
+class _Held:
+    """A transport that takes nothing."""
+
+    def send(self, body: bytes, timeout: float) -> Outcome:
+        return Outcome(Verdict.RETRY)
+
+    def forget(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def _delivered(**options: Any) -> tuple[trace.Tracer, Delivery, list[Any]]:
+    """Our tracer before a delivery that nobody reads, and what that has encoded."""
+    encoded: list[Any] = []
+
+    def encode(span: Any) -> Any:
+        item = Encoder().encode(span)
+        encoded.append(span)
+        return item
+
+    delivery = Delivery(encode, _Held(), schedule_delay=3600.0, **options)
+    provider = Provider(_SCOPE, shutdown_on_exit=False)
+    provider.add_span_processor(DeliverySpanProcessor(delivery))
+    return provider.get_tracer(_SCOPE), delivery, encoded
+
+
+def _ended(tracer: trace.Tracer, said: list[str]) -> CallSpan:
+    span: Any = tracer.start_span("")
+    span.set_attribute("early", 1)
+
+    def write(span: CallSpan) -> None:
+        said.append("said")
+        span.fill("name", {"late": 2})
+
+    span.end_unwritten(write)
+    assert not span.is_recording()
+    return span
+
+
+def test_a_span_is_written_by_who_reads_it_first() -> None:
+    """The end returns before the rest is said; that is said once, before the span is encoded or what was measured is read."""
+    tracer, delivery, encoded = _delivered()
+    said: list[str] = []
+    span = _ended(tracer, said)
+    assert (said, span.name, span.attributes) == ([], "", {"early": 1})
+    delivery.write_up()
+    delivery.write_up()
+    assert (said, span.name, span.attributes) == (["said"], "name", {"early": 1, "late": 2})
+    another = _ended(tracer, said)
+    delivery.flush(10.0, final=True)
+    assert encoded == [span, another] and said == ["said"] * 2
+    assert (another.name, another.attributes) == ("name", {"early": 1, "late": 2})
+    delivery.close(0.0)
+    assert _ended(tracer, said).attributes == {"early": 1, "late": 2}, "nobody will read it, but what is measured counts"
+
+
+def test_a_span_is_written_at_once_where_it_is_lost() -> None:
+    """A span that the queue has no place for is said when it ends."""
+    tracer, _delivery, _encoded = _delivered(queue_size=2, batch_size=2)
+    said: list[str] = []
+    for _ in range(3):
+        _ended(tracer, said)
+    assert said.count("said") >= 1
+
+
+def test_two_threads_that_read_a_span() -> None:
+    """The second one goes on when the first one has said all."""
+    tracer, delivery, _encoded = _delivered()
+    saying, go_on, seen = threading.Event(), threading.Event(), []
+
+    def write(span: CallSpan) -> None:
+        saying.set()
+        go_on.wait(10)
+        span.fill("name", {})
+
+    span: Any = tracer.start_span("")
+    span.end_unwritten(write)
+    threads = [threading.Thread(target=lambda: (delivery.write_up(), seen.append(span.name))) for _ in range(2)]
+    threads[0].start()
+    saying.wait(10)
+    threads[1].start()
+    assert seen == []
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert seen == ["name", "name"]
+
+
+def test_a_fault_in_what_is_said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The span goes out with what it has."""
+    monkeypatch.setattr(guard, "_strict", False)
+    monkeypatch.setattr(guard, "_seen", set())
+    tracer, delivery, encoded = _delivered()
+    span: Any = tracer.start_span("")
+    span.end_unwritten(lambda _span: 1 / 0)
+    delivery.flush(10.0, final=True)
+    assert encoded == [span]
+    assert "internal fault in writing a span (ZeroDivisionError)" in caplog.text
 
 
 def test_a_listener_gets_the_sdks_spans() -> None:

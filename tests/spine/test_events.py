@@ -17,9 +17,9 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from otel_llm_bridge.demo.provider import FakeProvider
 from otel_llm_bridge.export import otlp_env, tracer
+from otel_llm_bridge.export.call_span import CallSpan
 from otel_llm_bridge.export.delivery import Delivery
 from otel_llm_bridge.export.processors import DeliverySpanProcessor
-from otel_llm_bridge.export.tracer import CallSpan
 from otel_llm_bridge.export.transport import connect
 from otel_llm_bridge.invocation import Invocation
 from otel_llm_bridge.providers import SCOPE, Providers

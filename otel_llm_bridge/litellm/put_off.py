@@ -1,0 +1,73 @@
+"""What a request and an answer say: read when somebody asks for it, from what cannot change until then; else at once.
+
+Both belong to the program and to LiteLLM, which may change them as soon as the call has returned. What is plain is kept,
+what is not is copied, and what is too much to copy is read in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from . import access, pricing, reading
+
+if TYPE_CHECKING:
+    from ..invocation import Invocation, Unread
+    from .access import Facts
+    from .wrap_points import Family
+
+
+def say(facts: Facts, more: Facts) -> None:
+    """Add ``more`` to ``facts``, where it is there and of a type that attributes have."""
+    facts.update(access.clean(more))
+
+
+def request(facts: Facts, family: Family, arguments: Mapping[str, Any], litellm: Any) -> tuple[Unread, ...]:
+    """Read the arguments of a call that begins into ``facts``, or return what will."""
+    taken = reading.taken(arguments, litellm)
+    if taken is None:
+        read_request(facts, family, arguments, litellm)
+        return ()
+    return ((read_request, (family, taken, litellm)),)
+
+
+def read_request(facts: Facts, family: Family, arguments: Mapping[str, Any], litellm: Any) -> None:
+    """What the arguments say."""
+    say(facts, reading.read_request(family.operation, arguments, litellm))
+    if family.streams:
+        facts["stream"] = True
+
+
+def answer(litellm: Any, family: Family, invocation: Invocation, result: Any, final: bool) -> None:
+    """The call has been answered with ``result``.
+
+    Args:
+        litellm: the module.
+        family: of the function that was called.
+        invocation: the call.
+        result: what the function has returned.
+        final: LiteLLM has put its own figures on the result; it has not on one that it may repeat.
+    """
+    invocation.kept["response"] = result
+    params = reading.hidden(result)
+    known = reading.read_hidden(params)
+    if final:
+        known.update(pricing.figure(litellm, invocation, params.get("response_cost")))
+    read, copy = reading.RESPONSES[family.reader], reading.COPIES.get(family.reader)
+    if copy is not None and "cost" in known:
+        invocation.put_off(_read_answer, read, copy(result), known)
+        return
+    known = {**read(result), **known}
+    if "cost" not in known and "input_tokens" in known:
+        known.update(_price(litellm, invocation, result, final))
+    invocation.put_off(say, known)
+
+
+def _read_answer(facts: Facts, read: Callable[[Any], Facts], copy: Any, known: Facts) -> None:
+    say(facts, {**read(copy), **known})
+
+
+def _price(litellm: Any, invocation: Invocation, result: Any, final: bool) -> Facts:
+    if final:
+        return pricing.price(litellm, invocation, result)
+    return pricing.price_usage(litellm, invocation, access.get(result, "model"), access.get(result, "usage"))
