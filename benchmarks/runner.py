@@ -216,8 +216,12 @@ def added(samples: dict[str, list[dict[str, float]]], name: str, figure: str = "
     """What a variant adds to a call without instrumentation, in µs: the median over the rounds."""
     if not samples.get(name) or not samples.get("none"):
         return None
-    pairs = zip(samples[name], samples["none"], strict=True)
-    return statistics.median(mine[figure] - none[figure] for mine, none in pairs) * 1e6
+    return statistics.median(added_in_rounds(samples, name, figure))
+
+
+def added_in_rounds(samples: dict[str, list[dict[str, float]]], name: str, figure: str = "cpu") -> list[float]:
+    """The same for each round."""
+    return [1e6 * (mine[figure] - none[figure]) for mine, none in zip(samples[name], samples["none"], strict=True)]
 
 
 def resident(names: list[str], calls: int, say: Say) -> dict[str, float]:

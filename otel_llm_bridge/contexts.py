@@ -6,7 +6,7 @@ is one: with another implementation (OTEL_PYTHON_CONTEXT) the API's functions ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -28,11 +28,6 @@ _reset: Final[Callable[[Any], None]] = _variable.reset if _is_plain else context
 
 #: Under this key the API keeps the current span.
 SPAN: Final[str] = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
-
-
-def extended(context: Context, values: Mapping[str, Any]) -> Context:
-    """``context`` with ``values`` in it, in one step: the API makes a new Context for each."""
-    return Context({**context, **values})
 
 
 def release(token: Any) -> None:

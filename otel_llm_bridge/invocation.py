@@ -9,15 +9,15 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypedDict
 
 from opentelemetry import context as context_api
+from opentelemetry.context import Context
 
-from .contexts import SPAN, attach, current_context, detach, extended
+from .contexts import SPAN, attach, current_context, detach
 from .guard import fault, guarded, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
-    from opentelemetry.context import Context
     from opentelemetry.trace import Span
 
     from .content.conversation import Conversation
@@ -190,12 +190,12 @@ class Invocation:
 
         It is not kept here: a record that is part of a cycle would wait for the garbage collector, with its span.
         """
-        return extended(self.outside, {SPAN: self.span, **self.beside, self.key: self})
+        return Context({**self.outside, SPAN: self.span, **self.beside, self.key: self})
 
     @property
     def context(self) -> Context:
         """The same without itself: for what is recorded of it, and for what goes out."""
-        return extended(self.outside, {SPAN: self.span, **self.beside})
+        return Context({**self.outside, SPAN: self.span, **self.beside})
 
     def suspend(self, end: Callable[[str], None]) -> None:
         """The call has returned a stream, whose end is that of the call: ``end`` brings it about, given the outcome."""

@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanContext
 
 
+class _Reference(weakref.ref[Any]):
+    """To a response, with its identity and the trace of its call."""
+
+    __slots__ = ("context", "key")
+
+    key: int
+    context: SpanContext
+
+
 class _Traces:
     """The trace of each response that is still alive: weak, so that it keeps none of them alive.
 
@@ -23,7 +32,7 @@ class _Traces:
     _LAST: Final = 1024
 
     def __init__(self) -> None:
-        self._alive: dict[int, tuple[weakref.ref[Any], SpanContext]] = {}
+        self._alive: dict[int, _Reference] = {}
         self._by_id: OrderedDict[str, SpanContext] = OrderedDict()
         self._lock = lock()
 
@@ -32,7 +41,7 @@ class _Traces:
             return
         key, context = id(response), span.get_span_context()
         try:
-            reference = weakref.ref(response, lambda _: self._alive.pop(key, None))
+            reference = _Reference(response, self._gone)
         except TypeError:
             response_id = response.get("id") if isinstance(response, Mapping) else None
             if isinstance(response_id, str):
@@ -41,12 +50,17 @@ class _Traces:
                     if len(self._by_id) > self._LAST:
                         self._by_id.popitem(last=False)
             return
-        self._alive[key] = (reference, context)
+        reference.key, reference.context = key, context
+        self._alive[key] = reference
+
+    def _gone(self, reference: _Reference) -> None:
+        if self._alive.get(reference.key) is reference:  # not one of a response that has been given its place in memory
+            del self._alive[reference.key]
 
     def find(self, response: Any) -> SpanContext | None:
         found = self._alive.get(id(response))
-        if found is not None and found[0]() is response:
-            return found[1]
+        if found is not None and found() is response:
+            return found.context
         response_id = response.get("id") if isinstance(response, Mapping) else None
         return self._by_id.get(response_id) if isinstance(response_id, str) else None
 

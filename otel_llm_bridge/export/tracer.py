@@ -9,17 +9,21 @@ Source: opentelemetry-specification, trace/sdk.md (Sampling, Span limits) and tr
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
+from random import getrandbits
 from typing import Any, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 
+from ..contexts import SPAN, current_context
 from .call_span import MOST, CallSpan
 from .processors import DeliverySpanProcessor
 from .sampler import decision_of
@@ -47,9 +51,12 @@ class Tracer(trace.Tracer):
         self._sampler = provider.sampler
         self._decide = decision_of(provider.sampler)
         self._notes = processor.notes_starts
-        self._ids = provider.id_generator
+        ids = provider.id_generator
+        self._new_trace_id, self._new_span_id = ids.generate_trace_id, ids.generate_span_id
+        if type(ids) is RandomIdGenerator:  # without its two functions, which look for the one number in 2 ** 64 that is none
+            self._new_trace_id, self._new_span_id = functools.partial(getrandbits, 128), functools.partial(getrandbits, 64)
         # Since OpenTelemetry 1.43 a flag says that the trace id is random.
-        says_random = getattr(self._ids, "is_trace_id_random", None)
+        says_random = getattr(ids, "is_trace_id_random", None)
         self._random = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
         self._root_flags = self._random if says_random is not None and says_random() else 0
 
@@ -69,10 +76,12 @@ class Tracer(trace.Tracer):
             return self._stock.start_span(
                 name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
             )
-        parent: SpanContext | None = trace.get_current_span(context).get_span_context()
+        if context is None:
+            context = current_context()
+        parent: SpanContext | None = trace.get_current_span(context).get_span_context() if SPAN in context else None
         if parent is None or not parent.is_valid:
             parent = None
-            trace_id, flags = self._ids.generate_trace_id(), self._root_flags
+            trace_id, flags = self._new_trace_id(), self._root_flags
         else:
             trace_id, flags = parent.trace_id, parent.trace_flags & self._random
         if self._decide is None:
@@ -83,7 +92,7 @@ class Tracer(trace.Tracer):
             state = parent.trace_state if parent is not None else None
         if decision is Decision.RECORD_AND_SAMPLE:
             flags |= TraceFlags.SAMPLED
-        made = SpanContext(trace_id, self._ids.generate_span_id(), False, TraceFlags(flags), state)
+        made = SpanContext(trace_id, self._new_span_id(), False, TraceFlags(flags), state)
         if decision is Decision.DROP:
             return NonRecordingSpan(made)
         span = CallSpan(self, name, made, parent, kind, start_time)

@@ -71,7 +71,7 @@ def first(source: Any, paths: tuple[str, ...]) -> Any:
     return None
 
 
-def clean(facts: Facts) -> Facts:
+def clean(facts: Mapping[str, Any]) -> Facts:
     """Without what is not there, and without values of types that no attribute has."""
     # What nearly all are is asked first: each call passes here three times.
     return {

@@ -8,7 +8,7 @@ others pass.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as context_api
@@ -39,6 +39,9 @@ _INNER_FLAGS: Final = frozenset({
     "acompletion", "aembedding", "aimg_generation", "amoderation", "atext_completion", "atranscription",
     "arerank", "aresponses", "aspeech", "acreate_interaction", "is_async",
 })  # fmt: skip
+
+#: What is known of a call as an attempt, where it is none of a logical call.
+_NO_ATTEMPT: Final[Mapping[str, Any]] = {}
 
 #: Arguments with which LiteLLM itself repeats a call.
 _REPEATS: Final = frozenset({"num_retries", "fallbacks", "context_window_fallback_dict", "retry_policy"})
@@ -91,16 +94,18 @@ class Calls:
                     return None  # its attempts begin below, at the function that LiteLLM repeats
             elif outer.kept.get("family", family).delegates or not outer.bound or "litellm_logging_obj" in kwargs:
                 return None
-        elif _marked_inner(kwargs):
+        elif not _INNER_FLAGS.isdisjoint(kwargs) and any(kwargs.get(flag) is True for flag in _INNER_FLAGS):
             return None
         else:
             outer = None
         request = {**dict(zip(parameters, args, strict=False)), **kwargs} if args else {**kwargs}
-        if unrecorded.is_asked_for(request):
+        if "no-log" in request and unrecorded.is_asked_for(request):
             return unrecorded.begin()
         if outer is None and family.operation == gen_ai.CHAT and self._repeats(request):
             return self.begin_logical(str(request.get("model")), _BY_SDK, request, is_async)
-        return self._begin_inference(family, call_type, is_async, request, kwargs, self._claim(request), outer)
+        plan: Any = current_context().get(_PLAN)
+        attempt = self._claim(plan, request) if plan is not None else _NO_ATTEMPT
+        return self._begin_inference(family, call_type, is_async, request, kwargs, attempt, outer)
 
     def begin_attempt(
         self, family: Family, call_type: str, is_async: bool, parameters: tuple[str, ...], args: tuple[Any, ...],
@@ -124,21 +129,26 @@ class Calls:
 
     def _begin_inference(
         self, family: Family, call_type: str, is_async: bool, request: dict[str, Any], kwargs: dict[str, Any],
-        attempt: dict[str, Any], outer: Invocation | None, final: bool = True,
+        attempt: Mapping[str, Any], outer: Invocation | None, final: bool = True,
     ) -> tuple[Invocation, Callable[[Any], Any]] | None:
-        facts = {"call_type": call_type, **who.read_request(request, self.allowed)}
+        facts: dict[str, Any] = {"call_type": call_type}
         if attempt:
             put_off.say(facts, attempt)
+        if self.allowed:
+            facts.update(who.read_request(request, self.allowed))
         layer = self._layer(family, request, outer)
         if layer is None:
             return None
         invocation = Invocation(layer, facts, outer, put_off.request(facts, family, request, self.litellm))
         invocation.prompt = isinstance(outer, LogicalCall)
         invocation.beside = self.neighbours.inside()
-        self._send_traceparent(family, invocation, kwargs)
+        if self.traceparent.wanted:
+            self._send_traceparent(family, invocation, kwargs)
         kept = invocation.kept
         kept["family"], kept["request"], kept["logging"] = family, request, request.get("litellm_logging_obj")
-        content.listen(invocation, request, layer.recording.policy)
+        policy = layer.recording.policy
+        if policy.of_all or policy.on_span:
+            content.listen(invocation, request, policy)
         telling.begin(invocation, is_async)
         answered = outer if isinstance(outer, LogicalCall) and attempt else None
         return invocation, functools.partial(self._settle, family, invocation, answered, final)
@@ -165,7 +175,7 @@ class Calls:
     def _send_traceparent(self, family: Family, invocation: Invocation, kwargs: dict[str, Any]) -> None:
         """Add the header where it was asked for. ``kwargs`` is this call's own; what is in it is the caller's."""
         name = family.headers
-        if not name or not self.traceparent.wanted or not self.traceparent.is_for(invocation.facts.get("server_address")):
+        if not name or not self.traceparent.is_for(invocation.facts.get("server_address")):
             return
         given = kwargs.get(name)
         if given is None and name == "headers":
@@ -213,14 +223,13 @@ class Calls:
         kept["within_llm_span"], kept["request"], kept["is_async"] = within, request, is_async
         return call, functools.partial(_settle_logical, call)
 
-    def _claim(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _claim(self, plan: Plan, request: dict[str, Any]) -> Mapping[str, Any]:
         """What the Router has planned for this call, if it is the attempt and not a call beside it."""
-        plan = current_context().get(_PLAN)
-        if not isinstance(plan, Plan) or plan.claimed or plan.call.finished:
-            return {}
+        if plan.claimed or plan.call.finished:
+            return _NO_ATTEMPT
         deployment = access.first(request, ("model_info.id", "metadata.model_info.id", "litellm_metadata.model_info.id"))
         if deployment is None:
-            return {}
+            return _NO_ATTEMPT
         return plan.call.claim(plan, str(deployment), request.get("model"))
 
 
@@ -257,7 +266,3 @@ def _read_error(invocation: Invocation) -> None:
 def _tell_logical_call(invocation: Invocation) -> None:
     if isinstance(invocation.parent, LogicalCall) and "attempt_number" in invocation.facts:
         invocation.parent.attempt_ended(invocation)
-
-
-def _marked_inner(kwargs: dict[str, Any]) -> bool:
-    return not _INNER_FLAGS.isdisjoint(kwargs) and any(kwargs.get(flag) is True for flag in _INNER_FLAGS)

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 
 def listen(invocation: Invocation, request: Mapping[str, Any], policy: ContentPolicy) -> None:
-    """Copy what the request says, if somebody wants it: the caller may change its messages afterwards."""
-    if not (policy.of_all or policy.on_span):
-        return
+    """Copy what the request says, which somebody wants: the caller may change its messages afterwards."""
     with guarded("request content"):
         # The keys in any case: the logical call may record where this attempt does not.
         invocation.prompt = True

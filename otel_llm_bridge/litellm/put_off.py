@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .wrap_points import Family
 
 
-def say(facts: Facts, more: Facts) -> None:
+def say(facts: Facts, more: Mapping[str, Any]) -> None:
     """Add ``more`` to ``facts``, where it is there and of a type that attributes have."""
     facts.update(access.clean(more))
 
@@ -50,21 +50,19 @@ def answer(litellm: Any, family: Family, invocation: Invocation, result: Any, fi
     """
     invocation.kept["response"] = result
     params = reading.hidden(result)
-    known = reading.read_hidden(params)
-    if final:
-        known.update(pricing.figure(litellm, invocation, params.get("response_cost")))
+    known, cost = reading.read_hidden(params), params.get("response_cost") if final else None
     read, copy = reading.RESPONSES[family.reader], reading.COPIES.get(family.reader)
-    if copy is not None and "cost" in known:
-        invocation.put_off(_read_answer, read, copy(result), known)
+    if copy is not None and cost.__class__ is float and cost:  # any other figure needs a second look
+        invocation.put_off(_read_answer, read, copy(result), known, cost)
         return
-    known = {**read(result), **known}
+    known = {**read(result), **known, **pricing.figure(litellm, invocation, cost)}
     if "cost" not in known and "input_tokens" in known:
         known.update(_price(litellm, invocation, result, final))
     invocation.put_off(say, known)
 
 
-def _read_answer(facts: Facts, read: Callable[[Any], Facts], copy: Any, known: Facts) -> None:
-    say(facts, {**read(copy), **known})
+def _read_answer(facts: Facts, read: Callable[[Any], Facts], copy: Any, known: Facts, cost: float) -> None:
+    say(facts, {**read(copy), **known, **reading.read_cost(cost)})
 
 
 def _price(litellm: Any, invocation: Invocation, result: Any, final: bool) -> Facts:

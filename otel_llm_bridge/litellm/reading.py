@@ -208,6 +208,8 @@ def hidden(response: Any) -> Mapping[str, Any]:
     # Behind pydantic's back: asking it for a private attribute takes ten times as long.
     private = getattr(response, "__pydantic_private__", None)
     params = private.get("_hidden_params") if isinstance(private, dict) else get(response, "_hidden_params")
+    if type(params) is dict:  # nearly always
+        return params
     if params is not None and not isinstance(params, Mapping):
         params = getattr(params, "__dict__", None)
     return params if isinstance(params, Mapping) else {}

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -47,12 +48,10 @@ def install() -> list[Undo]:
 
 
 def _run_async_only(name: str, _result: Any, logging: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    if hasattr(logging, callback_facts.IS_TWIN):
+    callbacks = _async_only(name, logging)
+    if not callbacks or hasattr(logging, callback_facts.IS_TWIN) or not _is_sync(logging):
         return
     handler = _HANDLERS[name][0]
-    callbacks = _async_only(name, logging)
-    if not callbacks or not _is_sync(logging):
-        return
     if name == "success_handler" and logging.stream is True:
         # Called for each chunk: only the whole answer counts.
         answer = logging.model_call_details.get("complete_streaming_response")
@@ -80,12 +79,11 @@ _ASYNC_FLAGS: Final = frozenset({"acompletion", "aembedding", "aresponses", "ate
 
 def _async_only(name: str, logging: Any) -> list[Any]:
     """The callbacks that have an async form and no sync one."""
-    import litellm
-
     _handler, sync_hook, async_hook, dynamic, registered = _HANDLERS[name]
-    callbacks = [*(getattr(logging, dynamic, None) or ()), *getattr(litellm, registered)]
-    if not callbacks:
+    given, everywhere = getattr(logging, dynamic, None), getattr(sys.modules["litellm"], registered)
+    if not (given or everywhere):
         return []
+    callbacks = [*(given or ()), *everywhere]
     from litellm.integrations.custom_logger import CustomLogger
 
     found = []

@@ -35,6 +35,9 @@ _STOPPABLE: Final = names.EVENT_PRE_CALL
 _BESIDE: Final = {names.EVENT_RETRY: "retry", names.EVENT_COOLDOWN: "cooldown", names.EVENT_SERVICE: "service"}
 
 
+_registry: Final = callbacks.dispatcher.registry
+
+
 def listen(attempts: tuple[Layer, ...], logical: Layer) -> None:
     """Have the layers tell: those of attempts everything, that of logical calls what belongs to no attempt."""
     for layer in attempts:
@@ -50,13 +53,13 @@ def listen(attempts: tuple[Layer, ...], logical: Layer) -> None:
 def begin(invocation: Invocation, is_async: bool) -> None:
     """A call begins: from now on it has somebody to tell."""
     invocation.kept["is_async"] = is_async
-    if _is_heard(invocation) or callbacks.dispatcher.registry.scoped():
+    if _registry.by_point or _registry.scoped():
         _call_of(invocation)
 
 
 def _is_heard(invocation: Invocation) -> bool:
     """Whether anybody may listen. The cheapest thing to ask, for each call."""
-    return "call" in invocation.kept or bool(callbacks.dispatcher.registry.by_point)
+    return "call" in invocation.kept or bool(_registry.by_point)
 
 
 def _call_of(invocation: Invocation) -> Call:
@@ -113,7 +116,8 @@ class _TellingReader:
 
 
 def _on_the_way(invocation: Invocation, event: str, attributes: dict[str, Any]) -> None:
-    if not _is_heard(invocation) or (logging := invocation.kept.get("logging")) is None:
+    kept = invocation.kept
+    if not ("call" in kept or _registry.by_point) or (logging := kept.get("logging")) is None:  # `_is_heard`, of each call
         return
     call = _call_of(invocation)
     for point in _ON_THE_WAY[event]:
@@ -153,8 +157,7 @@ def _logical_ended(invocation: Invocation) -> None:
 
 def _tell(invocation: Invocation, point: str, details: dict[str, Any]) -> None:
     """Something beside the attempts, told in the order of the call that it happened to."""
-    registry = callbacks.dispatcher.registry
-    if not (point in registry.by_point or registry.scoped()):
+    if not (point in _registry.by_point or _registry.scoped()):
         return
     kept = invocation.kept
     callback_bridge.occurred(
