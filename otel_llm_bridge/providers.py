@@ -52,7 +52,9 @@ class Providers:
         self._followers.append(follower)
 
     def forget(self) -> None:
-        """The program has set a global provider in the place of ours."""
+        """The program has set a global provider in the place of ours, which keeps what has ended by now."""
+        if self.pipeline is not None:
+            self.pipeline.write_up()
         forget_made(self)
         for follower in self._followers:
             follower.forget()

@@ -106,6 +106,11 @@ class Pipeline:
         self._for_others(_force_flush, deadline)
         return self.report(time.monotonic() - started)
 
+    def write_up(self) -> None:
+        """Have all that ended written, and measured: see `Delivery.write_up`."""
+        if self._spans is not None:
+            self._spans.write_up()
+
     def report(self, elapsed: float = 0.0) -> FlushReport:
         """The figures of all spans now."""
         ledgers = [*(delivery.ledger for delivery in (self._spans,) if delivery), *(a.ledger for a in self._attached)]

@@ -156,6 +156,25 @@ def test_where_a_call_waits(environ: dict[str, str], waits: bool, tmp_path: Path
     assert (span.name, span.attributes["gen_ai.response.finish_reasons"]) == ("chat gpt-4o-mini", ["stop"])
 
 
+def test_another_provider_comes(tmp_path: Path, receiver: Receiver) -> None:
+    """The program sets a meter provider of its own: what had ended by then is in ours, and the rest in that."""
+    body = """
+    from opentelemetry import metrics
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    call()
+    reader = InMemoryMetricReader()
+    metrics.set_meter_provider(MeterProvider([reader]))
+    call(); call()
+    found = {metric.name: metric for part in reader.get_metrics_data().resource_metrics for scope in part.scope_metrics for metric in scope.metrics}
+    (point,) = found["gen_ai.client.operation.duration"].data.data_points
+    assert point.count == 2, point
+    """
+    _run(body, tmp_path, receiver)
+    ((count, _sum),) = _measured(receiver)["gen_ai.client.operation.duration"].values()
+    assert (count, len(_spans(receiver))) == (1, 3)
+
+
 def test_what_is_measured_of_lost_spans(tmp_path: Path, receiver: Receiver) -> None:
     """A full queue drops spans; the metrics have all calls, those of the dropped ones and of the waiting ones."""
     body = """
