@@ -23,18 +23,23 @@ _is_plain: Final = isinstance(_variable, ContextVar)
 current_context: Final[Callable[[], Context]] = _variable.get if _is_plain else context_api.get_current
 #: Makes a Context the current one; returns the token for `release` or `detach`.
 attach: Final[Callable[[Context], Any]] = _variable.set if _is_plain else context_api.attach
-_reset: Final[Callable[[Any], None]] = _variable.reset if _is_plain else context_api.detach
+#: Goes back from `attach`, with its token; `release` where that may be impossible.
+reset: Final[Callable[[Any], None]] = _variable.reset if _is_plain else context_api.detach
 
 
 #: Under this key the API keeps the current span.
 SPAN: Final[str] = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
 
 
+#: What `reset` raises where the Context had not been entered.
+ELSEWHERE: Final = (ValueError, RuntimeError)
+
+
 def release(token: Any) -> None:
     """Go back to the Context before `attach`, on the thread and in the task that attached it."""
-    try:  # not `contextlib.suppress`: this runs for each chunk
-        _reset(token)
-    except (ValueError, RuntimeError) as error:  # attached elsewhere: there is nothing here to go back from
+    try:
+        reset(token)
+    except ELSEWHERE as error:  # attached elsewhere: there is nothing here to go back from
         logger.debug("a Context was left where it had not been entered: %s", error)
 
 

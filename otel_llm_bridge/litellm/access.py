@@ -51,11 +51,13 @@ def peek(source: Any, name: str) -> Any:
 def column(sources: list[Any], name: str) -> list[Any]:
     """The values under ``name`` of those that have one: as `peek`, for a long list of which most have none."""
     try:
-        if not any(map(_EXTRA, sources)):  # in steps of C, of which a long list has many
-            return [value for value in map(dict.get, map(_FIELDS, sources), repeat(name)) if value is not None]
+        found, extras = [*map(dict.get, map(_FIELDS, sources), repeat(name))], [*map(_EXTRA, sources)]
     except AttributeError:  # not all are models of pydantic
-        pass
-    return [value for source in sources if (value := peek(source, name)) is not None]
+        found = [peek(source, name) for source in sources]
+    else:
+        if any(extras):
+            found = [extra.get(name) if value is None and extra else value for value, extra in zip(found, extras, strict=True)]
+    return [value for value in found if value is not None]
 
 
 _FIELDS, _EXTRA = attrgetter("__dict__"), attrgetter("__pydantic_extra__")
