@@ -154,7 +154,7 @@ class Calls:
         return invocation, functools.partial(self._settle, family, invocation, answered, final)
 
     def _settle(self, family: Family, invocation: Invocation, logical: LogicalCall | None, final: bool, result: Any) -> Any:
-        """The call has returned ``result``, as an attempt of ``logical`` if it is one; see `_read_response` for ``final``."""
+        """The call has returned ``result``, as an attempt of ``logical`` if it is one; see `put_off.answer` for ``final``."""
         if logical is not None:
             logical.attempt_answered(invocation)
         if is_stream(result):

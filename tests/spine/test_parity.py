@@ -15,7 +15,7 @@ import pytest
 
 from otel_llm_bridge import guard, invocation, streams, telemetry
 from otel_llm_bridge.demo.provider import FakeProvider
-from otel_llm_bridge.litellm import access, calls, chunks, reading
+from otel_llm_bridge.litellm import access, calls, chunks, put_off, reading
 
 from ..conftest import MESSAGES, Bridge
 from ..demo.calls import make
@@ -133,7 +133,7 @@ def test_nothing_is_printed(bridge: Bridge, openai_kwargs: dict[str, Any], capfd
 #: Inner steps of ours, each of which may have a fault.
 _STEPS: list[tuple[Any, str]] = [
     (reading, "read_request"), (access, "clean"), (reading, "hidden"), (reading, "read_hidden"), (reading, "read_usage"),
-    (calls, "current"), (calls, "proxy_for"), (calls.Calls, "_begin_inference"), (calls.Calls, "_read_response"),
+    (calls, "current"), (calls, "proxy_for"), (calls.Calls, "_begin_inference"), (put_off, "request"), (put_off, "answer"),
     (chunks.ChatChunks, "feed"), (chunks.ChatChunks, "close"), (telemetry.Layer, "start"), (telemetry.Layer, "event"),
     (telemetry.Layer, "stop"), (invocation.Invocation, "event"), (invocation.Invocation, "suspend"),
     (invocation.Invocation, "inside"), (invocation.Invocation, "finish"), (invocation.Invocation, "fail"), (invocation, "detach"),
