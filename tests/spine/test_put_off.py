@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_llm_bridge.viewer.receiver import Receiver
 
@@ -103,6 +104,7 @@ def test_what_was_said_of_the_running_span_stays(tmp_path: Path, receiver: Recei
     assert (span.name, span.attributes["app.said"], span.attributes["gen_ai.operation.name"]) == ("renamed", "inside", "chat")
 
 
+@pytest.mark.skipif(not hasattr(MeterProvider, "add_metric_reader"), reason="this SDK takes readers only when it is made")
 def test_nothing_waits_where_somebody_else_looks(tmp_path: Path, receiver: Receiver) -> None:
     """With a reader of metrics of the program's own, or another span processor, a call has been said when it returns."""
     body = """
