@@ -162,6 +162,8 @@ class CallSpan(trace.Span):
         """`end`; ``write`` says the rest of the span, with `fill`. Who reads the span calls it first: `write`."""
         self._unwritten = write
         self.end()
+        if not self._tracer.processor.delivery.waits:  # somebody else has begun to look while the span ran
+            self.write()
 
     def write(self) -> None:
         """Have the rest said, if it has not been; afterwards it has been, whichever thread does it."""

@@ -273,6 +273,15 @@ def test_a_span_is_written_by_who_reads_it_first() -> None:
     assert _ended(tracer, said).attributes == {"early": 1, "late": 2}, "nobody will read it, but what is measured counts"
 
 
+def test_somebody_begins_to_look_while_a_span_runs() -> None:
+    """It started to be written later, and is written when it ends."""
+    tracer, delivery, _encoded = _delivered()
+    span: Any = tracer.start_span("")
+    delivery.write_up(always=True)
+    span.end_unwritten(lambda span: span.fill("name", {}))
+    assert span.name == "name"
+
+
 def test_a_span_is_written_at_once_where_it_is_lost() -> None:
     """A span that the queue has no place for is said when it ends."""
     tracer, _delivery, _encoded = _delivered(queue_size=2, batch_size=2)
