@@ -117,9 +117,10 @@ class Neighbours:
         if self.policy != SUPPRESS:
             return _NOTHING
         utilities = sys.modules.get("opentelemetry.util.genai._inference_invocation")
-        if utilities is not None:
+        data = getattr(utilities, "InferenceData", None)
+        if data is not None:
             with guarded("neighbours"):
-                mine = utilities.InferenceData()
+                mine = data()
                 return {**_QUIET, _UTILITIES_KEY: mine, _MINE: mine}
         return _QUIET
 

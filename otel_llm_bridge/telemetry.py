@@ -98,7 +98,8 @@ class Layer:
         span = invocation.span
         if not invocation.finished:
             now = time.time_ns()
-            span.add_event(name, attributes, now)
+            if span.is_recording():
+                span.add_event(name, attributes, now)
             # Another thread may have ended the call meanwhile. To look is cheaper than a lock for each event.
             if not invocation.finished or _has(span, name, now):  # type: ignore[unreachable]
                 return

@@ -60,6 +60,14 @@ def attributes(
         release(token)
 
 
+def may_change() -> bool:
+    """Whether something that `attributes` was given is of a type that the program may change after a call."""
+    ambient: Any = current_context().get(_ATTRIBUTES)
+    return ambient is not None and not all(value.__class__ in _UNCHANGING for value in ambient.get("metadata", {}).values())
+
+
+_UNCHANGING: Final = frozenset({str, int, float, bool, type(None)})
+
 #: Names that the baggage of a request may already have, and what they are here.
 _BAGGAGE_FACTS: Final = {
     "user.id": "end_user",

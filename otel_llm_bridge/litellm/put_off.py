@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..who import may_change
 from . import access, pricing, reading
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def say(facts: Facts, more: Mapping[str, Any]) -> None:
 def request(facts: Facts, family: Family, arguments: Mapping[str, Any], litellm: Any) -> tuple[Unread, ...]:
     """Read the arguments of a call that begins into ``facts``, or return what will."""
     taken = reading.taken(arguments, litellm)
-    if taken is None:
+    if taken is None or may_change():
         read_request(facts, family, arguments, litellm)
         return ()
     return ((read_request, (family, taken, litellm)),)

@@ -88,6 +88,20 @@ def test_what_is_changed_afterwards_is_not_recorded(tmp_path: Path, receiver: Re
     assert (first.attributes["gen_ai.request.temperature"], second.attributes["gen_ai.request.temperature"]) == (0.5, 0.25)
 
 
+def test_what_the_block_around_was_given_is_changed_afterwards(tmp_path: Path, receiver: Receiver) -> None:
+    """A list in `attributes` belongs to the program as well."""
+    body = """
+    steps = ["first"]
+    with otel_llm_bridge.attributes(user="u-1", steps=steps, kind="plain"):
+        call()
+        steps.append("changed")
+    """
+    _run(body, tmp_path, receiver, OTEL_LLM_BRIDGE_METADATA_KEYS="steps,kind")
+    (span,) = _spans(receiver)
+    said = {name: span.attributes[f"litellm.{name}"] for name in ("end_user", "metadata.steps", "metadata.kind")}
+    assert said == {"end_user": "u-1", "metadata.steps": ["first"], "metadata.kind": "plain"}
+
+
 def test_what_was_said_of_the_running_span_stays(tmp_path: Path, receiver: Receiver) -> None:
     """Code inside the call names the span and adds to it: neither is undone by what is said of it later."""
     body = """
