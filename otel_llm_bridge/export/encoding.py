@@ -16,7 +16,7 @@ from ..guard import report
 from ..semconv import litellm as names
 from ..shortening import cut, fit, shorten
 from .items import Context, Item, write
-from .wire import SMALL, any_value, field, key_value, pack_double, pack_fixed64, utf8, varint
+from .wire import SMALL, any_value, field, key_value, pack_double, pack_fixed64, text_head, utf8, varint
 
 _pack_time = struct.Struct("<BQBQ").pack
 _pack_flags = struct.Struct("<HI").pack
@@ -223,6 +223,9 @@ class Encoder:
                 number = pack_double(value)
             elif kind is int and 0 <= value < 0x4000:
                 number = SMALL[value] if value < 0x80 else bytes((value & 0x7F | 0x80, value >> 7))
+            elif kind is str and len(value) <= limit and len(encoded := utf8(value)) <= limit:
+                parts += text_head(tag, key, len(encoded)), encoded
+                continue
             else:
                 parts.append(field(tag, field(b"\x0a", utf8(key)) + field(b"\x12", self._any(key, value, limit, shortened))))
                 continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from .wire import field, key_value, pack_fixed64
+from .wire import field, head, key_value, pack_fixed64
 
 
 class Context(NamedTuple):
@@ -38,7 +38,10 @@ def write(source: Any) -> None:
 
 
 def request(items: Iterable[Item]) -> bytes:
-    """One OTLP request: items grouped by resource, then by scope. The same shape serves spans and logs."""
+    """One OTLP request: items grouped by resource, then by scope. The same shape serves spans and logs.
+
+    The bytes of an item are copied once: a batch of prompts is megabytes.
+    """
     resources: dict[bytes, dict[bytes, list[bytes]]] = {}
     last: Context | None = None
     bodies: list[bytes] = []
@@ -46,11 +49,14 @@ def request(items: Iterable[Item]) -> bytes:
         if item.context is not last:
             last = item.context
             bodies = resources.setdefault(last.resource, {}).setdefault(last.scope, [])
-        bodies.append(field(b"\x12", item.body))
-    return b"".join(
-        field(b"\x0a", resource + b"".join(field(b"\x12", scope + b"".join(bodies)) for scope, bodies in scopes.items()))
-        for resource, scopes in resources.items()
-    )
+        bodies += head(b"\x12", len(item.body)), item.body
+    parts: list[bytes] = []
+    for resource, scopes in resources.items():
+        within = [resource]
+        for scope, bodies in scopes.items():
+            within += head(b"\x12", len(scope) + sum(map(len, bodies))), scope, *bodies
+        parts += head(b"\x0a", sum(map(len, within))), *within
+    return b"".join(parts)
 
 
 def interrupted(body: bytes, end_ns: int, attribute: str, value: str) -> bytes:

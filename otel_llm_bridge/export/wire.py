@@ -31,6 +31,11 @@ def varint(value: int) -> bytes:
 SMALL: Final = [bytes((value,)) for value in range(0x80)]
 
 
+def head(tag: bytes, size: int) -> bytes:
+    """What comes before the ``size`` bytes of a length-delimited field."""
+    return tag + (SMALL[size] if size < 0x80 else varint(size))
+
+
 def field(tag: bytes, payload: bytes) -> bytes:
     """A length-delimited field."""
     size = len(payload)
@@ -64,6 +69,13 @@ def any_value(value: Any) -> bytes:
     if isinstance(value, Sequence):
         return field(b"\x2a", b"".join(field(b"\x0a", any_value(item)) for item in value))
     return field(b"\x0a", utf8(str(value)))
+
+
+def text_head(tag: bytes, key: str, size: int) -> bytes:
+    """What comes before a text of ``size`` bytes, the value of a ``KeyValue`` in a field with ``tag``: for one too long to be copied."""
+    value = head(b"\x0a", size)
+    pair = field(b"\x0a", utf8(key)) + head(b"\x12", len(value) + size) + value
+    return head(tag, len(pair) + size) + pair
 
 
 def key_value(key: str, value: Any) -> bytes:

@@ -85,6 +85,18 @@ def test_the_bytes_mean_the_same_as_those_of_the_sdk(spans: list[ReadableSpan]) 
     assert sorted(_by_context(_ours(spans)), key=key) == sorted(_by_context(encode_spans(spans)), key=key)
 
 
+@pytest.mark.parametrize("sign", ["a", "ü", "🙂"])
+def test_texts_of_all_lengths(sign: str) -> None:
+    """Lengths take one byte, two or three: those of the texts, and those of all that is around them, to the whole request."""
+    sizes = [*range(1, 140), *range(16_340, 16_400), 60_000]
+    spans = [
+        ReadableSpan(name="s", context=SpanContext(1, size, False), resource=Resource({"r": "1"}), attributes={"text": sign * size})
+        for size in sizes
+    ]
+    for some in (spans, spans[:1], spans[120:130], spans[150:151]):
+        assert _by_context(_ours(some)) == _by_context(encode_spans(some))
+
+
 class _Records(LogRecordProcessor):
     """Keeps what a processor is given."""
 
