@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import weakref
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.context import Context
@@ -17,7 +17,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from .guard import guarded
 from .lazy import forget_made, made_once
-from .semconv import litellm as ours
+from .measures import MEASURES, Facts, Own, concerns
 from .semconv import metrics as names
 from .semconv.metrics import Instrument
 from .series import Series
@@ -28,101 +28,9 @@ if TYPE_CHECKING:
     from .invocation import Invocation
     from .providers import Providers
 
-Facts = Mapping[str, Any]
-#: What was measured, once or an array of times, and the labels that are its own, by the names of facts.
-Measured = Iterable[tuple["float | array[float]", Facts]]
-_PLAIN: Final[Facts] = {}
 _NO_SPAN: Final = Context()
-
-
-# --- what is measured ----------------------------------------------------------------------------------
-
-#: ``(facts, call)``: the facts are asked for once for all measurements of a call.
-Measure = Callable[[Facts, "Invocation"], Measured]
-
-
-def _reported(facts: Facts, fact: str) -> int:
-    """A number of tokens that a provider reported; counted by LiteLLM's tokenizer is not reported."""
-    found = facts.get(fact) if facts.get("usage_source") == ours.USAGE_FROM_PROVIDER else None
-    return found or 0
-
-
-def _if_told(fact: str) -> Measure:
-    def measure(facts: Facts, _call: Invocation) -> Measured:
-        value = facts.get(fact)
-        return () if value is None else ((value, _PLAIN),)
-
-    return measure
-
-
-_TYPES: Final = ((names.INPUT, "input_tokens"), (names.OUTPUT, "output_tokens"))
-_OF_TYPE: Final = {kind: {"token_type": kind} for kind, _ in _TYPES}
-
-
-def _tokens_by_type(facts: Facts, _call: Invocation) -> Measured:
-    if facts.get("usage_source") != ours.USAGE_FROM_PROVIDER:
-        return ()
-    return [(facts[fact], _OF_TYPE[kind]) for kind, fact in _TYPES if fact in facts]
-
-
-def _tokens(fact: str) -> Measure:
-    return lambda facts, _call: ((_reported(facts, fact), _PLAIN),)
-
-
-def _part_of_unknown_modality(fact: str) -> Measure:
-    return lambda facts, _call: ((_reported(facts, fact), {"modality": names.UNKNOWN}),)
-
-
-def _by_modality(direction: str) -> Measure:
-    """All of it is of unknown modality unless the provider told images or audio apart."""
-
-    def measure(facts: Facts, _call: Invocation) -> Iterator[tuple[float, Facts]]:
-        told = {kind: _reported(facts, f"{direction}_{kind}_tokens") for kind in (names.IMAGE, names.AUDIO)}
-        rest = _reported(facts, f"{direction}_tokens") - sum(told.values())
-        for kind, count in told.items():
-            if count:
-                yield count, {"modality": kind}
-        yield max(rest, 0), {"modality": names.TEXT if any(told.values()) else names.UNKNOWN}
-
-    return measure
-
-
-def _chunk_gaps(facts: Facts, _call: Invocation) -> Measured:
-    gaps = facts.get("chunk_gaps")
-    return ((gaps, _PLAIN),) if gaps else ()
-
-
-def _attempts(facts: Facts, _call: Invocation) -> Measured:
-    return _ONE if "attempt_number" in facts else ()
-
-
-_ONE: Final[Measured] = ((1, _PLAIN),)
-
-#: name in `semconv.metrics.Instrument.measure` -> what it measures of a call.
-MEASURES: Final[dict[str, Measure]] = {
-    "duration": lambda _facts, call: ((call.duration, _PLAIN),),
-    "tokens by type": _tokens_by_type,
-    "first chunk": _if_told("time_to_first_chunk"),
-    "chunk gaps": _chunk_gaps,
-    "input by modality": _by_modality("input"),
-    "output by modality": _by_modality("output"),
-    "input_tokens": _tokens("input_tokens"),
-    "output_tokens": _tokens("output_tokens"),
-    "cache_read_tokens": _part_of_unknown_modality("cache_read_tokens"),
-    "cache_write_tokens": _part_of_unknown_modality("cache_write_tokens"),
-    "reasoning_tokens": _part_of_unknown_modality("reasoning_tokens"),
-    "cost": _if_told("cost"),
-    "saved": _if_told("cost_saved"),
-    "cache hits": lambda _facts, _call: _ONE,
-    "attempts": _attempts,
-    "one": lambda _facts, _call: _ONE,
-}
-#: The only ones for a call that the cache answered: no provider was called, and no time of one passed.
-_OF_CACHE_HITS: Final = frozenset({"cache hits", "saved", "attempts"})
-_ONLY_CACHE_HITS: Final = frozenset({"cache hits", "saved"})
-
-
-# --- recording -----------------------------------------------------------------------------------------
+#: Label sets of one kind of call that are found by one look; then they are looked up anew.
+_KNOWN: Final = 256
 
 
 class Recorder:
@@ -158,8 +66,11 @@ class Recorder:
         return at
 
     @made_once
-    def _known(self) -> dict[tuple[Any, bool, tuple[str, ...]], list[_Metric]]:
-        """(operation, whether the cache answered, moments) -> what is recorded of such an attempt. There are few operations."""
+    def _known(self) -> dict[tuple[Any, ...], _Together]:
+        """(operation, whether the cache answered, moments) -> what is recorded of such an attempt; moment -> the same of all else.
+
+        There are few operations.
+        """
         return {}
 
     def of_attempts(self, *moments: str) -> Callable[[Invocation], None]:
@@ -168,36 +79,56 @@ class Recorder:
         def record(invocation: Invocation) -> None:
             facts, known = invocation.facts, self._known
             kind = facts.get("operation"), facts.get("cache_hit") is True, moments
-            metrics = known.get(kind)
-            if metrics is None:
+            together = known.get(kind)
+            if together is None:
                 at = [metric for moment in moments for metric in self._at.get(moment, ())]
-                metrics = known[kind] = [metric for metric in at if _concerns(metric.row, *kind[:2])]
-            _record(metrics, invocation, facts)
+                together = known[kind] = _Together([metric for metric in at if concerns(metric.row, *kind[:2])])
+            together.record(invocation, facts)
 
         return record
 
+    def _all_at(self, moment: str) -> _Together:
+        known = self._known
+        return known.get((moment,)) or known.setdefault((moment,), _Together(self._at.get(moment, [])))
+
     def call(self, invocation: Invocation) -> None:
         """One logical call has ended."""
-        _record(self._at.get(names.CALL, ()), invocation, invocation.facts)
+        self._all_at(names.CALL).record(invocation, invocation.facts)
 
     def event(self, invocation: Invocation, name: str, attributes: Facts) -> None:
         """A lifecycle event has happened."""
         path = invocation.facts.get("path")
         group = path[-1] if path else invocation.facts.get("model_group")
-        _record(self._at.get(name, ()), invocation, {"model_group": group, **attributes})
+        self._all_at(name).record(invocation, {"model_group": group, **attributes})
 
 
-def _concerns(row: Instrument, operation: Any, cache_hit: bool) -> bool:
-    """Whether ``row`` is measured for attempts of this kind."""
-    if row.measure not in _OF_CACHE_HITS if cache_hit else row.measure in _ONLY_CACHE_HITS:
-        return False
-    return operation not in row.but_operations and (not row.operations or operation in row.operations)
+#: Records one row of one call under labels that are known: ``(facts, call, its Context for the SDK's instruments, span, now)``.
+Bound = Callable[[Facts, "Invocation", "Context | None", "SpanContext", int], None]
 
 
-def _record(metrics: Iterable[_Metric], invocation: Invocation, facts: Facts) -> None:
-    span, now = invocation.span.get_span_context(), invocation.ended_ns
-    for metric in metrics:
-        metric.record(invocation, facts, span, now)
+class _Together:
+    """Rows that are recorded at the same moment: the labels of all of them are found by one look."""
+
+    def __init__(self, metrics: list[_Metric]) -> None:
+        self._metrics = metrics
+        self._facts = tuple(dict.fromkeys(fact for metric in metrics for fact in metric.facts))
+        #: Our own instruments are told the span; a Context, which takes time to make, is for the SDK's.
+        self._in_context = not all(metric.is_ours for metric in metrics)
+        self._known: dict[tuple[Any, ...], list[Bound]] = {}
+
+    def record(self, invocation: Invocation, facts: Facts) -> None:
+        values = tuple(map(facts.get, self._facts))
+        rows = self._known.get(values) or self._bind(values, facts)
+        context = invocation.context if self._in_context else None
+        span, now = invocation.span.get_span_context(), invocation.ended_ns
+        for row in rows:
+            row(facts, invocation, context, span, now)
+
+    def _bind(self, values: tuple[Any, ...], facts: Facts) -> list[Bound]:
+        if len(self._known) >= _KNOWN:
+            self._known.clear()
+        rows = self._known[values] = [metric.under(facts) for metric in self._metrics]
+        return rows
 
 
 class _Metric:
@@ -205,21 +136,28 @@ class _Metric:
 
     def __init__(self, row: Instrument, instrument: Any, most: int) -> None:
         self.row = row
-        self._facts = tuple(label.fact for label in row.labels)
+        self.facts = tuple(label.fact for label in row.labels)
+        self.is_ours = hasattr(instrument, "take")
         self._series = Series(row.name, row.labels, most)
         self._measure = MEASURES[row.measure]
-        self._instrument = instrument
         self._take = getattr(instrument, "take", None) or _stock(instrument.record if row.kind == "histogram" else instrument.add)
         self._take_all = getattr(instrument, "take_all", self._one_by_one)
 
-    def record(self, invocation: Invocation, facts: Facts, span: SpanContext, now: int) -> None:
-        # Our own instruments are told the span; a Context, which takes time to make, is for the SDK's.
-        context = invocation.context if getattr(self._instrument, "is_shared", True) else None
-        for amount, own in self._measure(facts, invocation):
-            values = map(facts.get, self._facts)
-            labels = self._series.attributes(tuple(map(own.get, self._facts, values) if own else values))
-            take: Callable[..., None] = self._take_all if amount.__class__ is array else self._take
-            take(amount, labels, context, span, now)
+    def under(self, facts: Facts) -> Bound:
+        """What records it under the labels of ``facts``, of which a series is taken when there is something to record."""
+        given = {fact: facts.get(fact) for fact in self.facts}
+        known: dict[Own, dict[str, str]] = {}
+        measure, take_one, take_all = self._measure, self._take, self._take_all
+
+        def record(facts: Facts, invocation: Invocation, context: Context | None, span: SpanContext, now: int) -> None:
+            for amount, own in measure(facts, invocation):
+                labels = known.get(own)
+                if labels is None:
+                    labels = known[own] = self._series.attributes(tuple({**given, **dict(own)}[fact] for fact in self.facts))
+                take: Callable[..., None] = take_all if amount.__class__ is array else take_one
+                take(amount, labels, context, span, now)
+
+        return record
 
     def _one_by_one(self, amounts: array[float], labels: dict[str, str], context: Context | None, span: SpanContext, now: int) -> None:
         *others, last = amounts
@@ -243,7 +181,7 @@ def _make(meter: Any, row: Instrument) -> Any:
 
 #: measure -> figures of one callback, as `callbacks.stats` has them, with the labels that are their own.
 _CALLBACK_FIGURES: Final[dict[str, Callable[[Facts], Iterator[tuple[int, Facts]]]]] = {
-    "callbacks run": lambda stats: iter([(stats["completed"] + stats["failed"] + stats["timed_out"], _PLAIN)]),
+    "callbacks run": lambda stats: iter([(stats["completed"] + stats["failed"] + stats["timed_out"], {})]),
     "callbacks failed": lambda stats: ((stats[kind], {"error_type": kind}) for kind in ("failed", "timed_out") if stats[kind]),
     "callbacks dropped": lambda stats: ((count, {"reason": reason}) for reason, count in stats["dropped"].items()),
 }

@@ -65,7 +65,7 @@ class Instrument(NamedTuple):
         unit: by UCUM.
         generation: a value of `GENERATIONS`.
         at: when it is measured: `LLM_SPAN`, `ATTEMPT`, `CALL`, `COLLECTED` or the name of a lifecycle event.
-        measure: what is measured, a name in `otel_llm_bridge.metrics.MEASURES`.
+        measure: what is measured, a name in `otel_llm_bridge.measures.MEASURES`.
         labels: all there ever are.
         meaning: one line for the reader of the manual.
         buckets: advised boundaries of a histogram.
