@@ -86,6 +86,8 @@ class Layer:
         span: Span = providers.tracer.start_span(
             name, invocation.outside, self._kind, attributes, start_time=invocation.started_ns
         )
+        if invocation.waits and not span.is_recording():
+            invocation.waits = False  # nothing of it is written, and what is measured would not be read sooner or cheaper
         return span
 
     def event(self, invocation: Invocation, name: str, attributes: dict[str, Any]) -> None:

@@ -6,11 +6,12 @@ what is not is copied, and what is too much to copy is read in its place.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..who import may_change
-from . import access, pricing, reading
+from . import access, parameters, pricing, reading
 
 if TYPE_CHECKING:
     from ..invocation import Invocation, Unread
@@ -29,7 +30,26 @@ def request(facts: Facts, family: Family, arguments: Mapping[str, Any], litellm:
     if taken is None or may_change():
         read_request(facts, family, arguments, litellm)
         return ()
-    return ((read_request, (family, taken, litellm)),)
+    return ((_read_taken, (family, taken, litellm)),)
+
+
+#: Arguments that differ from call to call. What the others say is the same for many calls, and is known then.
+_OF_ONE_CALL: Final = frozenset({"litellm_call_id", "litellm_session_id", "previous_response_id", "previous_interaction_id"})
+
+
+def _read_taken(facts: Facts, family: Family, taken: dict[str, Any], litellm: Any) -> None:
+    own = {name: taken.pop(name) for name in _OF_ONE_CALL & taken.keys()}
+    facts.update(_said(family, litellm, **taken))
+    if own:
+        parameters.read_parameters(facts, family.operation, own)
+
+
+@functools.lru_cache(maxsize=256, typed=True)  # 1, 1.0 and True are not the same
+def _said(family: Family, litellm: Any, /, **arguments: Any) -> Facts:
+    """What plain arguments say. Nobody changes it."""
+    facts: Facts = {}
+    read_request(facts, family, arguments, litellm)
+    return facts
 
 
 def read_request(facts: Facts, family: Family, arguments: Mapping[str, Any], litellm: Any) -> None:
@@ -54,7 +74,8 @@ def answer(litellm: Any, family: Family, invocation: Invocation, result: Any, fi
     known, cost = reading.read_hidden(params), params.get("response_cost") if final else None
     read, copy = reading.RESPONSES[family.reader], reading.COPIES.get(family.reader)
     if copy is not None and cost.__class__ is float and cost:  # any other figure needs a second look
-        invocation.put_off(_read_answer, read, copy(result), known, cost)
+        # What does not wait is read before the caller gets the answer.
+        invocation.put_off(_read_answer, read, copy(result) if invocation.waits and not invocation.prompt else result, known, cost)
         return
     known = {**read(result), **known, **pricing.figure(litellm, invocation, cost)}
     if "cost" not in known and "input_tokens" in known:

@@ -102,6 +102,24 @@ def test_what_the_block_around_was_given_is_changed_afterwards(tmp_path: Path, r
     assert said == {"end_user": "u-1", "metadata.steps": ["first"], "metadata.kind": "plain"}
 
 
+def test_requests_that_are_nearly_the_same(tmp_path: Path, receiver: Receiver) -> None:
+    """What plain arguments say is known from earlier calls; not what compares equal and is another thing, nor what is one call's own."""
+    body = """
+    for seed, session in ((1, "s-1"), (True, "s-2"), (1.0, "s-3"), (1, "s-4")):
+        call(seed=seed, litellm_session_id=session)
+    litellm.api_base = "http://elsewhere.invalid:4711"
+    try:
+        call(api_base=None, seed=1)
+    except Exception:
+        pass
+    """
+    _run(body, tmp_path, receiver)
+    *said, elsewhere = [span.attributes for span in _spans(receiver)]
+    assert [(of.get("gen_ai.request.seed"), of["gen_ai.conversation.id"]) for of in said] == [(1, "s-1"), (None, "s-2"), (1, "s-3"), (1, "s-4")]
+    assert {of["server.address"] for of in said} == {"127.0.0.1"}
+    assert elsewhere["server.address"] == "elsewhere.invalid"
+
+
 def test_what_was_said_of_the_running_span_stays(tmp_path: Path, receiver: Receiver) -> None:
     """Code inside the call names the span and adds to it: neither is undone by what is said of it later."""
     body = """
