@@ -16,6 +16,8 @@ _SHORTEST: Final = 32
 
 def shorten(text: str, limit: int) -> str:
     """``text`` in at most ``limit`` bytes of UTF-8; JSON objects and arrays stay valid JSON."""
+    if len(text) * 4 <= limit:  # whatever its characters are
+        return text
     size = len(text.encode("utf-8", "surrogatepass"))
     if size <= limit:
         return text

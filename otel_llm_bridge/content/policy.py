@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import traceback
@@ -45,7 +46,7 @@ class Document:
         return found
 
 
-_ONLY_TEXT_MESSAGES, _TOLD = {parts.TextMessage}.issuperset, attrgetter("told")
+_TOLD: Final = attrgetter("told")
 _dump: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -118,11 +119,12 @@ class ContentPolicy:
     def _told(self, document: list[Any], secrets: tuple[str, ...]) -> Sequence[str]:
         """JSON of redacted items. Of a text that comes again it is known, unless a redactor wants to see it each time."""
         by = _knowing(self, secrets)
-        if self.redactor is None and _ONLY_TEXT_MESSAGES(map(type, document)):
-            # A history of which all is known, and long: so no step of Python's for each.
-            marks, texts = zip(*map(_TOLD, document), strict=True)
-            if marks.count(by) == len(marks):
-                return texts
+        if self.redactor is None:
+            with contextlib.suppress(AttributeError):  # one that is more than a text
+                # A history is long, and all of it may be known.
+                known = [text for mark, text in map(_TOLD, document) if mark is by]
+                if len(known) == len(document):
+                    return known
         return [self._told_once(item, secrets, by) for item in document]
 
     def _told_once(self, item: Any, secrets: tuple[str, ...], by: object) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
 
@@ -49,7 +49,7 @@ def secrets_of(request: Mapping[str, Any]) -> tuple[str, ...]:
 _HEADERS: Final = ("headers", "extra_headers", "default_headers")
 
 
-@lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=1024)
 def _secret_names(names: tuple[Any, ...]) -> tuple[str, ...]:
     """Those under which a key may be. The calls of a program have few sets of names."""
     return tuple(name for name in names if isinstance(name, str) and _SECRET.search(name) is not None)
@@ -61,25 +61,26 @@ def _secret_names(names: tuple[Any, ...]) -> tuple[str, ...]:
 def said_by_model(message: Any) -> list[Part]:
     """The parts of a chat message of the model: thinking, words, tool calls."""
     message = fields(message)
-    thought = get(message, "reasoning_content")
+    said = message.get if type(message) is dict else functools.partial(get, message)
+    thought = said("reasoning_content")
     found = [parts.reasoning(thought)] if thought else []
-    found += content(get(message, "content"))
-    calls = list(get(message, "tool_calls") or ())
-    if get(message, "function_call") is not None:
-        calls.append({"function": get(message, "function_call")})
+    found += content(said("content"))
+    calls = list(said("tool_calls") or ())
+    if said("function_call") is not None:
+        calls.append({"function": said("function_call")})
     found += [
         parts.tool_call(get(call, "function.name"), get(call, "function.arguments"), get(call, "id")) for call in calls
     ]
-    if (data := get(message, "audio.data")) is not None:
+    if (data := get(said("audio"), "data")) is not None:
         found.append(parts.blob("audio", data))
-    found += [image_url(image) for image in get(message, "images") or ()]
+    found += [image_url(image) for image in said("images") or ()]
     return found
 
 
 def _message(message: Any) -> Message:
     if type(message) is dict and len(message) == 2:
         with contextlib.suppress(TypeError, ValueError):
-            return parts.short_text(message.get("role"), message.get("content"))
+            return parts.short_text((message.get("role"), message.get("content")))
     return _any_message(message)
 
 
@@ -109,14 +110,13 @@ def _messages(conversation: Conversation, value: Any) -> None:
 
 def _short_texts(messages: Sequence[Any]) -> list[TextMessage]:
     """``messages``, if all are short texts; nothing otherwise. Many histories are, and long: so no step of Python's for each."""
-    if _ONLY_DICTS(map(type, messages)) and _ONLY_PAIRS(map(len, messages)):
-        with contextlib.suppress(KeyError, TypeError, ValueError):
-            return [*map(parts.short_text, map(_ROLE, messages), map(_CONTENT, messages))]
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        if _ONLY_PAIRS(map(len, messages)):
+            return [*map(parts.short_text, map(_ROLE_AND_CONTENT, messages))]
     return []
 
 
-_ONLY_DICTS, _ONLY_PAIRS = {dict}.issuperset, {2}.issuperset
-_ROLE, _CONTENT = itemgetter("role"), itemgetter("content")
+_ONLY_PAIRS, _ROLE_AND_CONTENT = {2}.issuperset, itemgetter("role", "content")
 
 
 def _texts(conversation: Conversation, value: Any) -> None:
