@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from .json_text import dump
 from .semconv import openinference as names
 
 if TYPE_CHECKING:
@@ -129,4 +130,4 @@ def _one(part: dict[str, Any]) -> str:
 
 
 def _dump(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return value if isinstance(value, str) else dump(value)

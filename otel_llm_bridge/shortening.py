@@ -9,6 +9,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from .json_text import dump
+
 #: Items that a list keeps when shortening its strings is not enough.
 _KEPT_ITEMS: Final = (64, 16, 4, 1)
 _SHORTEST: Final = 32
@@ -63,7 +65,7 @@ def fit(value: Any, limit: int, size: int, fits: Callable[[Any], bool]) -> Any:
 
 
 def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace").decode()
+    return dump(value).encode("utf-8", "replace").decode()
 
 
 def _strings(value: Any, longest: int) -> Any:

@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import Status
 
 from ..guard import report
+from ..json_text import dump
 from ..semconv.content import is_content
 from .policy import ContentPolicy
 
@@ -141,5 +142,5 @@ def _through(value: Any, policy: ContentPolicy) -> Any:
             document = json.loads(value)
         except ValueError:
             return policy.text(value)
-        return json.dumps(policy.redact(document), ensure_ascii=False, separators=(",", ":"))
+        return dump(policy.redact(document))
     return policy.redact(value)

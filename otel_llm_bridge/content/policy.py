@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import redactors
 from ..guard import logger, report
+from ..json_text import dump
 from ..shortening import cut, shorten
 from . import conversation as parts
 
@@ -47,7 +48,6 @@ class Document:
 
 
 _TOLD: Final = attrgetter("told")
-_dump: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 @lru_cache(maxsize=256)
@@ -133,7 +133,7 @@ class ContentPolicy:
             mark, known = shared.told  # both at once: another thread may tell it
             if mark is by:
                 return known
-        text = _dump(self._message(item, secrets))
+        text = dump(self._message(item, secrets))
         if shared is not None:
             shared.told = by, text
         return text

@@ -288,6 +288,13 @@ def test_limits(provider: Any, make_bridge: Callable[..., Bridge]) -> None:
         ("keys", "Authorization: Bearer abcdefgh12345678", "Authorization: [key] [key]"),
         ("keys", "AKIAIOSFODNN7EXAMPLE and AIzaSyA1234567890abcdefghijk", "[key] and [key]"),
         ("keys", "a task-force and a risk-free desk", "a task-force and a risk-free desk"),
+        ("keys", "the Basic understanding of bearer instruments", "the Basic understanding of bearer instruments"),
+        ("keys", "basic step-by-step instructions: key figures", "basic step-by-step instructions: key figures"),
+        ("keys", "Basic bWU6c2VjcmV0 and bearer abcdefghijklmnopqrstuvwx", "Basic [key] and bearer [key]"),
+        ("keys", "BASIC dXNlcjpwYXNz==, İ: bearer  AbCdEfGh", "BASIC [key], İ: bearer  [key]"),
+        ("keys", "İ Bearer abc12345, password = hunter2222", "İ Bearer [key], password = [key]"),
+        ("keys", """{"API_KEY": "abcdef123", 'client-secret':'abcdefgh', "monkey": "abcdefgh"}""",
+         """{"API_KEY": "[key]", 'client-secret':'[key]', "monkey": "abcdefgh"}"""),
         ("everything", "four", "[4 characters]"),
     ],
 )
