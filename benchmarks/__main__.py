@@ -44,6 +44,8 @@ def main() -> None:
     if not arguments.quick and arguments.memory_calls and "litellm" in result:
         kept = [name for name in ("none", "by hand", "ours") if name in names]
         result["resident"] = runner.resident(kept, arguments.memory_calls, _say)
+    if "litellm" in result:
+        result["latency"] = runner.latency(1, 4, _say) if arguments.quick else runner.latency(3, 40, _say)
     result["imports"] = runner.imports(3 if arguments.quick else 21)
     save()
     print(json.dumps(result) if str(arguments.json) == "-" else report.text(result))

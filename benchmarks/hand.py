@@ -29,12 +29,13 @@ class Hand:
 
     Args:
         content: the messages go on the span, too, as JSON.
+        tracer, meter: the global ones unless given.
     """
 
-    def __init__(self, content: bool = False) -> None:
+    def __init__(self, content: bool = False, tracer: trace.Tracer | None = None, meter: metrics.Meter | None = None) -> None:
         self._content = content
-        self._tracer = trace.get_tracer("by hand")
-        meter = metrics.get_meter("by hand")
+        self._tracer = tracer or trace.get_tracer("by hand")
+        meter = meter or metrics.get_meter("by hand")
         self._duration = meter.create_histogram("gen_ai.client.operation.duration", "s")
         self._tokens = meter.create_histogram("gen_ai.client.token.usage", "{token}")
 

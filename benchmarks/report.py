@@ -73,12 +73,9 @@ def _long_prompt(result: Result) -> float | None:
     return long / short if long is not None and short else None
 
 
-def _latency(result: Result, name: str = "ours") -> float | None:
-    samples = result.get("litellm", {}).get("samples", {}).get("mock, sync", {})
-    if not samples.get(name):
-        return None
-    pairs = zip(samples[name], samples["none"], strict=True)
-    return 100 * statistics.median(mine["wall"] / none["wall"] - 1 for mine, none in pairs)
+def _latency(result: Result, name: str = "ours", figure: str = "wall") -> float | None:
+    found = result.get("latency", {}).get(name)
+    return None if found is None else 100 * found[figure]
 
 
 def _memory(result: Result) -> float | None:
@@ -185,5 +182,8 @@ def text(result: Result) -> str:
         parts += ["## Whose time it is", _threads(result)]
     if "resident" in result:
         parts += ["## Memory", ", ".join(f"{name} {grown:.2f} MB" for name, grown in result["resident"].items())]
+    if "latency" in result:
+        told = [f"{name} {_number(_latency(result, name, 'thread'), 0)} % of the CPU of the caller's thread" for name in result["latency"]]
+        parts += ["## Latency", f"{', '.join(told)}; on the clock, see the goals."]
     parts += ["## Goals", _goals(result)]
     return "\n\n".join(parts)

@@ -56,6 +56,19 @@ def environment(variant: Variant, say: Say) -> Path:
     return python
 
 
+def _environ(port: int, slot: str) -> dict[str, str]:
+    """Of a process that exports to the receiver at ``port``."""
+    return {
+        **{key: value for key, value in os.environ.items() if not key.startswith("OTEL_")},
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}/{slot}",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        # A block ends more spans than the stock queue holds.
+        "OTEL_BSP_MAX_QUEUE_SIZE": "65536",
+    }
+
+
 class Worker:
     """The process of one variant.
 
@@ -66,16 +79,7 @@ class Worker:
     def __init__(self, name: str, callee: str, port: int, say: Say) -> None:
         variant = VARIANTS[name]
         self.name, self.callee, self.slot = name, callee, name.replace(" ", "-").replace(",", "").replace("+", "with")
-        environ = {
-            **{key: value for key, value in os.environ.items() if not key.startswith("OTEL_")},
-            "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
-            "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}/{self.slot}",
-            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-            # A block ends more spans than the stock queue holds.
-            "OTEL_BSP_MAX_QUEUE_SIZE": "65536",
-            **variant.environ,
-        }
+        environ = {**_environ(port, self.slot), **variant.environ}
         # A file: nobody reads a pipe while the worker works, and a full one would stop it.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         self._process = subprocess.Popen(
@@ -244,6 +248,18 @@ def resident(names: list[str], calls: int, say: Say) -> dict[str, float]:
             finally:
                 worker.close()
     return grown
+
+
+def latency(processes: int, rounds: int, say: Say) -> dict[str, dict[str, float]]:
+    """What a mock call takes longer by hand and with the bridge, as a part of one without anything (`latency`): medians of the processes'."""
+    say("latency")
+    command = [sys.executable, "-m", "benchmarks.latency", str(rounds)]
+    with sink() as port:
+        found = [
+            json.loads(subprocess.run(command, cwd=ROOT, env=_environ(port, "latency"), check=True, capture_output=True, timeout=600).stdout)
+            for _ in range(processes)
+        ]
+    return {name: {figure: statistics.median(one[name][figure] for one in found) for figure in told} for name, told in found[0].items()}
 
 
 _IMPORT: Final = """
