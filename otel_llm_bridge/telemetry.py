@@ -87,7 +87,7 @@ class Layer:
             name, invocation.outside, self._kind, attributes, start_time=invocation.started_ns
         )
         if invocation.waits and not span.is_recording():
-            invocation.waits = False  # nothing of it is written, and what is measured would not be read sooner or cheaper
+            invocation.waits = False  # it is not delivered, so that nobody would read it later
         return span
 
     def event(self, invocation: Invocation, name: str, attributes: dict[str, Any]) -> None:
