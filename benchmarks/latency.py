@@ -16,6 +16,8 @@ from typing import Final
 
 from .hand import Hand
 from .scenarios import LITELLM
+from .variants import stock
+from .worker import own_stdout, wait_for_threads
 
 _SCENARIO: Final = LITELLM["mock, sync"]
 #: Before each block: what it switches on is made at its first call.
@@ -24,8 +26,6 @@ _WARM: Final = 3
 
 def _block(one: Callable[[], None]) -> tuple[float, float]:
     """Seconds of the clock, the median of a block's calls, and of CPU in the caller's thread, their mean."""
-    from litellm.litellm_core_utils.thread_pool_executor import executor
-
     for _ in range(_WARM):
         one()
     walls: list[float] = []
@@ -35,36 +35,20 @@ def _block(one: Callable[[], None]) -> tuple[float, float]:
         one()
         walls.append(time.perf_counter() - began)
     thread = time.thread_time() - thread
-    for done in [executor.submit(lambda: None) for _ in range(4)]:  # what this block has left to LiteLLM's threads
-        done.result()
+    wait_for_threads()
     return statistics.median(walls), thread / _SCENARIO.calls
-
-
-def _by_hand() -> Hand:
-    """With providers that nobody else finds: the bridge is to make its own pipeline."""
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-    provider = TracerProvider()
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    meters = MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())])
-    return Hand(tracer=provider.get_tracer("by hand"), meter=meters.get_meter("by hand"))
 
 
 def main() -> None:
     """Measure, and print what is added, as a part of the call without anything: ``{variant: {"wall": …, "thread": …}}``."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # LiteLLM prints to stdout
+    answers = own_stdout()
     import litellm
 
     import otel_llm_bridge
 
     litellm.suppress_debug_info = True
-    hand = _by_hand()
+    tracers, meters = stock()  # not the global ones: the bridge is to make its own pipeline
+    hand = Hand(tracer=tracers.get_tracer("by hand"), meter=meters.get_meter("by hand"))
 
     def one() -> None:
         litellm.completion(**_SCENARIO.arguments())
@@ -89,7 +73,7 @@ def main() -> None:
             found[name].append(blocks[name]())
     added = {
         name: {
-            figure: statistics.median(mine[place] / bare[place] - 1 for mine, bare in list(zip(found[name], found["none"], strict=True))[1:])
+            figure: statistics.median(mine[place] / bare[place] - 1 for mine, bare in zip(found[name][1:], found["none"][1:], strict=True))
             for place, figure in enumerate(("wall", "thread"))
         }
         for name in ("by hand", "ours")

@@ -48,9 +48,8 @@ class Variant(NamedTuple):
         return self.packages[-1] if self.packages else ""
 
 
-def _sdk(sampled_out: bool = False) -> Callable[[], Any]:
-    """The stock pipeline as global providers: batch processor, OTLP over HTTP, metrics every minute."""
-    from opentelemetry import metrics, trace
+def stock(sampled_out: bool = False) -> tuple[Any, Any]:
+    """Tracer and meter provider of the stock pipeline: batch processor, OTLP over HTTP, metrics every minute."""
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.metrics import MeterProvider
@@ -61,9 +60,17 @@ def _sdk(sampled_out: bool = False) -> Callable[[], Any]:
 
     provider = TracerProvider(sampler=ALWAYS_OFF if sampled_out else ALWAYS_ON)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider, MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())])
+
+
+def _sdk(sampled_out: bool = False) -> Callable[[], Any]:
+    """The stock pipeline as global providers."""
+    from opentelemetry import metrics, trace
+
+    provider, meters = stock(sampled_out)
     trace.set_tracer_provider(provider)
-    metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())]))
-    return provider.force_flush
+    metrics.set_meter_provider(meters)
+    return provider.force_flush  # type: ignore[no-any-return]
 
 
 def _nothing() -> On:

@@ -13,7 +13,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from . import trivial
 from .scenarios import CALLEES, MODEL, Scenario
@@ -32,9 +32,16 @@ def _one_sync(function: Callable[..., Any], scenario: Scenario) -> Callable[[], 
     return one
 
 
+def wait_for_threads() -> None:
+    """LiteLLM runs its callbacks in threads: they are over when as many empty tasks are."""
+    from litellm.litellm_core_utils.thread_pool_executor import executor
+
+    for done in [executor.submit(lambda: None) for _ in range(4)]:
+        done.result()
+
+
 def _sync(scenario: Scenario, on: On) -> Block:
     import litellm
-    from litellm.litellm_core_utils.thread_pool_executor import executor
 
     one = _one_sync(litellm.completion, scenario)
 
@@ -45,9 +52,7 @@ def _sync(scenario: Scenario, on: On) -> Block:
             else:
                 on.sync(one, scenario.messages)
         thread = time.thread_time()
-        # LiteLLM runs its callbacks in threads: they are over when as many empty tasks are.
-        for done in [executor.submit(lambda: None) for _ in range(4)]:
-            done.result()
+        wait_for_threads()
         return thread
 
     return block
@@ -125,11 +130,16 @@ def _resident() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def main() -> None:
-    """Answer until the end of the input."""
-    # LiteLLM prints to stdout: the answers have a descriptor of their own.
+def own_stdout() -> TextIO:
+    """LiteLLM prints to stdout: the answers have a descriptor of their own."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return answers
+
+
+def main() -> None:
+    """Answer until the end of the input."""
+    answers = own_stdout()
     name, callee = sys.argv[1:]
     import litellm
 

@@ -1,4 +1,4 @@
-"""Attributes that are made when they are first asked for."""
+"""What is made when it is first asked for, and kept."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _T = TypeVar("_T")
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 class made_once(Generic[_T]):  # noqa: N801 - read as a decorator
@@ -38,6 +40,14 @@ class made_once(Generic[_T]):  # noqa: N801 - read as a decorator
         """Let it be made again when it is next asked for; what is being made right now is waited for, and forgotten too."""
         with self._making:
             vars(instance).pop(self._name, None)
+
+
+def keep(cache: dict[_Key, _Value], key: _Key, value: _Value, most: int) -> _Value:
+    """Put ``value`` into ``cache``; one that has ``most`` already begins anew."""
+    if len(cache) >= most:
+        cache.clear()
+    cache[key] = value
+    return value
 
 
 def forget_made(instance: Any) -> None:

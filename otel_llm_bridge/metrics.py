@@ -16,7 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from .guard import guarded
-from .lazy import forget_made, made_once
+from .lazy import forget_made, keep, made_once
 from .measures import MEASURES, Facts, Own, concerns
 from .semconv import metrics as names
 from .semconv.metrics import Instrument
@@ -67,39 +67,36 @@ class Recorder:
 
     @made_once
     def _known(self) -> dict[tuple[Any, ...], _Together]:
-        """(operation, whether the cache answered, moments) -> what is recorded of such an attempt; moment -> the same of all else.
-
-        There are few operations.
-        """
+        """Moments, and of attempts the operation and whether the cache answered -> what is recorded then. There are few operations."""
         return {}
+
+    def _at_once(self, moments: tuple[str, ...], *kind: Any) -> _Together:
+        """The rows that are measured at one of ``moments``; of attempts, those for one of this kind (`measures.concerns`)."""
+        key = moments, *kind
+        together = self._known.get(key)
+        if together is None:
+            at = [metric for moment in moments for metric in self._at.get(moment, ())]
+            together = self._known[key] = _Together([metric for metric in at if not kind or concerns(metric.row, *kind)])
+        return together
 
     def of_attempts(self, *moments: str) -> Callable[[Invocation], None]:
         """What records, at the end of an attempt, the rows that are measured at one of ``moments``."""
 
         def record(invocation: Invocation) -> None:
-            facts, known = invocation.facts, self._known
-            kind = facts.get("operation"), facts.get("cache_hit") is True, moments
-            together = known.get(kind)
-            if together is None:
-                at = [metric for moment in moments for metric in self._at.get(moment, ())]
-                together = known[kind] = _Together([metric for metric in at if concerns(metric.row, *kind[:2])])
-            together.record(invocation, facts)
+            facts = invocation.facts
+            self._at_once(moments, facts.get("operation"), facts.get("cache_hit") is True).record(invocation, facts)
 
         return record
 
-    def _all_at(self, moment: str) -> _Together:
-        known = self._known
-        return known.get((moment,)) or known.setdefault((moment,), _Together(self._at.get(moment, [])))
-
     def call(self, invocation: Invocation) -> None:
         """One logical call has ended."""
-        self._all_at(names.CALL).record(invocation, invocation.facts)
+        self._at_once((names.CALL,)).record(invocation, invocation.facts)
 
     def event(self, invocation: Invocation, name: str, attributes: Facts) -> None:
         """A lifecycle event has happened."""
         path = invocation.facts.get("path")
         group = path[-1] if path else invocation.facts.get("model_group")
-        self._all_at(name).record(invocation, {"model_group": group, **attributes})
+        self._at_once((name,)).record(invocation, {"model_group": group, **attributes})
 
 
 #: Records one row of one call under labels that are known: ``(facts, call, its Context for the SDK's instruments, span, now)``.
@@ -118,17 +115,13 @@ class _Together:
 
     def record(self, invocation: Invocation, facts: Facts) -> None:
         values = tuple(map(facts.get, self._facts))
-        rows = self._known.get(values) or self._bind(values, facts)
+        rows = self._known.get(values)
+        if rows is None:
+            rows = keep(self._known, values, [metric.under(facts) for metric in self._metrics], _KNOWN)
         context = invocation.context if self._in_context else None
         span, now = invocation.span.get_span_context(), invocation.ended_ns
         for row in rows:
             row(facts, invocation, context, span, now)
-
-    def _bind(self, values: tuple[Any, ...], facts: Facts) -> list[Bound]:
-        if len(self._known) >= _KNOWN:
-            self._known.clear()
-        rows = self._known[values] = [metric.under(facts) for metric in self._metrics]
-        return rows
 
 
 class _Metric:

@@ -63,10 +63,11 @@ def attributes(
 def may_change() -> bool:
     """Whether something that `attributes` was given is of a type that the program may change after a call."""
     ambient: Any = current_context().get(_ATTRIBUTES)
-    return ambient is not None and not all(value.__class__ in _UNCHANGING for value in ambient.get("metadata", {}).values())
+    return ambient is not None and not all(value.__class__ in UNCHANGING for value in ambient.get("metadata", {}).values())
 
 
-_UNCHANGING: Final = frozenset({str, int, float, bool, type(None)})
+#: Types of what nobody can change after it was given.
+UNCHANGING: Final = frozenset({str, int, float, bool, type(None)})
 
 #: Names that the baggage of a request may already have, and what they are here.
 _BAGGAGE_FACTS: Final = {

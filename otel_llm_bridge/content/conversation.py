@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ..lazy import keep
+
 Part = dict[str, Any]
 Message = dict[str, Any]
 
@@ -80,11 +82,7 @@ class _ShortTexts(dict[tuple[str, str], TextMessage]):
     """Those that came last. Not `lru_cache`: a history asks for hundreds with each call, and this way twice as fast."""
 
     def __missing__(self, said: tuple[Any, Any]) -> TextMessage:
-        made = _short(*said)
-        if len(self) >= _REMEMBERED:
-            self.clear()
-        self[said] = made
-        return made
+        return keep(self, said, _short(*said), _REMEMBERED)
 
 
 _REMEMBERED: Final = 512

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from ..guard import report
+from ..lazy import keep
 from ..semconv import litellm as names
 from ..shortening import cut, fit, shorten
 from .items import Context, Item, write
-from .wire import SMALL, any_value, field, key_value, pack_double, pack_fixed64, text_head, utf8, varint
+from .wire import SMALL, any_value, field, head, key_value, pack_double, pack_fixed64, utf8, value_head, varint
 
 _pack_time = struct.Struct("<BQBQ").pack
 _pack_flags = struct.Struct("<HI").pack
@@ -33,9 +34,6 @@ _TAG_AND_LENGTH: Final = 6
 _LEAST: Final = 256
 _MAX_CACHED: Final = 4096
 _CACHED_LENGTH: Final = 64
-
-_Key = TypeVar("_Key")
-_Value = TypeVar("_Value")
 
 
 class BareSpan:
@@ -111,7 +109,7 @@ class Encoder:
             return known[2]
         context = Context(self._resource(resource), self._scope(scope))
         # The objects are kept, so that their identities are not given to others.
-        _remember(self._contexts, key, (resource, scope, context))
+        keep(self._contexts, key, (resource, scope, context), _MAX_CACHED)
         return context
 
     def _resource(self, resource: Any) -> bytes:
@@ -167,7 +165,7 @@ class Encoder:
         """A span's name. Those of usual length are few, or come again."""
         encoded = field(b"\x2a", utf8(cut(name, limit)))
         if len(name) <= _CACHED_LENGTH:
-            _remember(self._known, (b"\x2a", "", name), encoded)
+            keep(self._known, (b"\x2a", "", name), encoded, _MAX_CACHED)
         return encoded
 
     def _told(self, tag: bytes, shortened: list[tuple[str, int]], limit: int) -> list[bytes]:
@@ -182,8 +180,8 @@ class Encoder:
         known = self._events.get(name)
         if known is None:
             after = field(b"\x12", utf8(name))
-            before = b"\x5a" + varint(9 + len(after)) + b"\x09"
-            known = _remember(self._events, name, (before, after))
+            before = head(b"\x5a", 9 + len(after)) + b"\x09"
+            known = keep(self._events, name, (before, after), _MAX_CACHED)
         return known
 
     def _event(self, event: Any, limit: int, shortened: list[tuple[str, int]]) -> bytes:
@@ -216,7 +214,7 @@ class Encoder:
                 # Most values come again and again: model, provider, operation, the one finish reason.
                 part = known.get((tag, key, value))
                 if part is None:
-                    part = _remember(known, (tag, key, value), field(tag, key_value(key, value)))
+                    part = keep(known, (tag, key, value), field(tag, key_value(key, value)), _MAX_CACHED)
                 parts.append(part)
                 continue
             if kind is float:
@@ -224,19 +222,18 @@ class Encoder:
             elif kind is int and 0 <= value < 0x4000:
                 number = SMALL[value] if value < 0x80 else bytes((value & 0x7F | 0x80, value >> 7))
             elif kind is str and len(value) <= limit and len(encoded := utf8(value)) <= limit:
-                parts += text_head(tag, key, len(encoded)), encoded
+                # Apart from what is before it: a long one is copied when the parts are joined, and not before.
+                parts += value_head(tag, key, head(b"\x0a", len(encoded)), len(encoded)), encoded
                 continue
             else:
                 parts.append(field(tag, field(b"\x0a", utf8(key)) + field(b"\x12", self._any(key, value, limit, shortened))))
                 continue
-            head = before.get((tag, key, len(number)))
-            parts.append((head or self._before_number(tag, key, len(number))) + number)
+            parts.append((before.get((tag, key, len(number))) or self._before_number(tag, key, len(number))) + number)
         return parts
 
     def _before_number(self, tag: bytes, key: str, size: int) -> bytes:
         """What is before the bytes of a number, the same for each of that size: one or two are an int, eight a double."""
-        pair = field(b"\x0a", utf8(key)) + b"\x12" + SMALL[1 + size] + (b"\x21" if size == 8 else b"\x18")
-        return _remember(self._before_numbers, (tag, key, size), tag + varint(len(pair) + size) + pair)
+        return keep(self._before_numbers, (tag, key, size), value_head(tag, key, b"\x21" if size == 8 else b"\x18", size), _MAX_CACHED)
 
     def _any(self, key: str, value: Any, limit: int, shortened: list[tuple[str, int]]) -> bytes:
         """An ``AnyValue`` that fits."""
@@ -245,14 +242,6 @@ class Encoder:
             shortened.append((key, len(encoded)))
             encoded = any_value(_shorten_value(value, limit))
         return encoded
-
-
-def _remember(cache: dict[_Key, _Value], key: _Key, value: _Value) -> _Value:
-    """Keep ``value``; a cache that is full begins anew."""
-    if len(cache) >= _MAX_CACHED:
-        cache.clear()
-    cache[key] = value
-    return value
 
 
 def _state(state: Mapping[str, str]) -> bytes:

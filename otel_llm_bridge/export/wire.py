@@ -38,8 +38,7 @@ def head(tag: bytes, size: int) -> bytes:
 
 def field(tag: bytes, payload: bytes) -> bytes:
     """A length-delimited field."""
-    size = len(payload)
-    return tag + (SMALL[size] if size < 0x80 else varint(size)) + payload
+    return head(tag, len(payload)) + payload
 
 
 def utf8(value: str) -> bytes:
@@ -71,10 +70,9 @@ def any_value(value: Any) -> bytes:
     return field(b"\x0a", utf8(str(value)))
 
 
-def text_head(tag: bytes, key: str, size: int) -> bytes:
-    """What comes before a text of ``size`` bytes, the value of a ``KeyValue`` in a field with ``tag``: for one too long to be copied."""
-    value = head(b"\x0a", size)
-    pair = field(b"\x0a", utf8(key)) + head(b"\x12", len(value) + size) + value
+def value_head(tag: bytes, key: str, kind: bytes, size: int) -> bytes:
+    """What comes before the ``size`` bytes of a value, in a ``KeyValue`` under ``tag``; with ``kind`` its ``AnyValue`` begins."""
+    pair = field(b"\x0a", utf8(key)) + head(b"\x12", len(kind) + size) + kind
     return head(tag, len(pair) + size) + pair
 
 

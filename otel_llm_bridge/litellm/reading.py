@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..semconv import gen_ai
+from ..who import UNCHANGING
 from . import interactions, parameters
 from .access import Facts, fields, first, get, peek
 from .usage import copied, read_usage
@@ -37,7 +38,6 @@ def read_request(operation: str, request: Mapping[str, Any], defaults: Any) -> F
     return facts
 
 
-_UNCHANGING: Final = frozenset({str, int, float, bool, type(None)})
 #: Every argument that `read_request` looks at.
 _READ: Final = frozenset({
     "model", "custom_llm_provider", "api_base", "base_url", "agent", *parameters.REQUEST, *parameters.CONFIGURATIONS,
@@ -49,7 +49,7 @@ def taken(request: Mapping[str, Any], defaults: Any) -> dict[str, Any] | None:
     found = {"base_url": defaults.api_base}
     for name, value in request.items():
         if name in _READ:
-            if value.__class__ not in _UNCHANGING:
+            if value.__class__ not in UNCHANGING:
                 return None
             if value is not None:
                 found[name] = value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ def test_it_says_the_same_with_orjson(value: Any) -> None:
 
 def test_without_orjson(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody needs it."""
-    monkeypatch.setitem(__import__("sys").modules, "orjson", None)
+    monkeypatch.setitem(sys.modules, "orjson", None)
     json_text._orjson.cache_clear()
     try:
         assert json_text._orjson() is None
